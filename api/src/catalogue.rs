@@ -1,0 +1,55 @@
+//! The models on offer, with their chat templates and tokenizers ready.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use broker::model;
+use moka::future::Cache;
+use primitives::prompt::PromptFormat;
+use sqlx::PgPool;
+
+use crate::error::Error;
+
+/// How long a model is believed without asking the database.
+const TTL: Duration = Duration::from_secs(30);
+
+/// A model and its way of reading a conversation.
+#[derive(Debug)]
+pub struct Entry {
+    /// As registered.
+    pub model: model::Model,
+    /// Template and tokenizer.
+    pub format: PromptFormat,
+}
+
+/// Looks models up; clones share one cache.
+#[derive(Clone)]
+pub struct Catalogue {
+    pool: PgPool,
+    entries: Cache<String, Arc<Entry>>,
+}
+
+impl Catalogue {
+    /// An empty cache over the registered models.
+    pub fn new(pool: PgPool) -> Self {
+        Self { pool, entries: Cache::builder().max_capacity(1_000).time_to_live(TTL).build() }
+    }
+
+    /// The model of this name.
+    pub async fn get(&self, name: &str) -> Result<Arc<Entry>, Error> {
+        if let Some(entry) = self.entries.get(name).await {
+            return Ok(entry);
+        }
+        let found = model::get(&mut *self.pool.acquire().await?, name).await;
+        let model = found.map_err(|error| match error {
+            broker::Error::ModelUnknown(name) => Error::ModelNotFound(name),
+            other => Error::from(other),
+        })?;
+        let format = PromptFormat::try_new(&model.chat_template, &model.tokenizer);
+        let format =
+            format.map_err(|error| Error::Internal(anyhow::Error::from(error).context(format!("model {name}"))))?;
+        let entry = Arc::new(Entry { model, format });
+        self.entries.insert(name.to_owned(), entry.clone()).await;
+        Ok(entry)
+    }
+}

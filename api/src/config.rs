@@ -1,0 +1,127 @@
+//! What the control plane is told at its start: flags or environment variables, refused by name when wrong.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use primitives::money::Nanos;
+use secrecy::SecretString;
+
+/// The control plane of a computing-power operator: sells tokens, leases nodes, keeps the books.
+#[derive(Debug, Parser)]
+#[command(name = "tokengrid", version, propagate_version = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The program's commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve the APIs and the node gateway until a signal comes.
+    Serve(Box<Serve>),
+    /// Bring the database's schema up to date.
+    Migrate(Database),
+    /// Make a demo: a model, prices, a tenant with credit and a key, a provider with a join token, an operator.
+    Seed(Seed),
+    /// Print the GraphQL schema.
+    Schema,
+    /// Look into the ledger.
+    Ledger(LedgerArgs),
+}
+
+/// Where the truth is kept.
+#[derive(Clone, Debug, Args)]
+pub struct Database {
+    /// PostgreSQL, such as postgres://user:password@host/tokengrid.
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
+    pub database_url: SecretString,
+    /// Connections kept at most.
+    #[arg(long, env = "TOKENGRID_DATABASE_CONNECTIONS_MAX", default_value_t = 20, value_parser = clap::value_parser!(u32).range(4..=500))]
+    pub database_connections_max: u32,
+}
+
+/// How the control plane serves.
+#[derive(Clone, Debug, Args)]
+pub struct Serve {
+    /// The database.
+    #[command(flatten)]
+    pub database: Database,
+    /// Redis, for rate limits and signals between replicas.
+    #[arg(long, env = "REDIS_URL", hide_env_values = true)]
+    pub redis_url: SecretString,
+    /// Where the APIs, the console and the node gateway listen.
+    #[arg(long, env = "TOKENGRID_LISTEN", default_value = "127.0.0.1:8080")]
+    pub listen: SocketAddr,
+    /// Where Prometheus metrics are served; keep it private.
+    #[arg(long, env = "TOKENGRID_METRICS_LISTEN", default_value = "127.0.0.1:9090")]
+    pub metrics_listen: SocketAddr,
+    /// 32 random bytes in hexadecimal that sign sessions; the same on every replica.
+    #[arg(long, env = "TOKENGRID_SECRET", hide_env_values = true)]
+    pub secret: SecretString,
+    /// Promo credit for a new tenant, in US dollars.
+    #[arg(long, env = "TOKENGRID_SIGNUP_CREDIT", default_value = "5")]
+    pub signup_credit: Nanos,
+    /// Days until that credit expires.
+    #[arg(long, env = "TOKENGRID_SIGNUP_CREDIT_DAYS", default_value_t = 90, value_parser = clap::value_parser!(u32).range(1..=3650))]
+    pub signup_credit_days: u32,
+    /// The limits of each tenant.
+    #[command(flatten)]
+    pub limits: Limits,
+    /// What is logged, such as info or api=debug.
+    #[arg(long, env = "TOKENGRID_LOG", default_value = "info")]
+    pub log: String,
+    /// One JSON object a line instead of text.
+    #[arg(long, env = "TOKENGRID_LOG_JSON")]
+    pub log_json: bool,
+}
+
+/// What one tenant may ask for.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct Limits {
+    /// Requests a minute.
+    #[arg(long, env = "TOKENGRID_REQUESTS_PER_MINUTE_MAX", default_value_t = 600, value_parser = clap::value_parser!(u32).range(1..))]
+    pub requests_per_minute_max: u32,
+    /// Tokens a minute, prompts and worst-case outputs together.
+    #[arg(long, env = "TOKENGRID_TOKENS_PER_MINUTE_MAX", default_value_t = 1_000_000, value_parser = clap::value_parser!(u32).range(1..))]
+    pub tokens_per_minute_max: u32,
+    /// Jobs at once on one replica.
+    #[arg(long, env = "TOKENGRID_JOBS_AT_ONCE_MAX", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..))]
+    pub jobs_at_once_max: u32,
+}
+
+/// What the demo is made of.
+#[derive(Clone, Debug, Args)]
+pub struct Seed {
+    /// The database.
+    #[command(flatten)]
+    pub database: Database,
+    /// The model's folder, with its manifest.json.
+    #[arg(long, env = "TOKENGRID_SEED_MODEL", default_value = "engine/models/spark-1")]
+    pub model: PathBuf,
+    /// Paid credit of the demo tenant, in US dollars.
+    #[arg(long, default_value = "25")]
+    pub credit: Nanos,
+    /// Print one JSON object instead of text.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What to do with the ledger.
+#[derive(Clone, Debug, Args)]
+pub struct LedgerArgs {
+    /// The database.
+    #[command(flatten)]
+    pub database: Database,
+    /// The question.
+    #[command(subcommand)]
+    pub command: LedgerCommand,
+}
+
+/// Questions to the ledger.
+#[derive(Clone, Debug, Subcommand)]
+pub enum LedgerCommand {
+    /// Recompute every block's hash and every balance; exit 1 and name the first bad block when something differs.
+    Verify,
+}

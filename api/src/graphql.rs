@@ -1,0 +1,175 @@
+//! The console's API, for programs too: GraphQL at `/graphql`, by POST and over WebSocket.
+//!
+//! Each noun has its file with its types, queries and mutations; this one only puts them together. Nothing here decides:
+//! resolvers find the caller, call the use case and shape the answer. What every resolver can count on:
+//!
+//! - A field that can fail or is guarded is nullable, since a failed non-null field would be missing rather than null.
+//! - An error carries `extensions {code, status, param, retryAfterMs}` with the words of [`crate::error`].
+//! - A mutation that refuses says so in its payload's `refusal`; only a missing right or a fault of ours is an error.
+
+mod billing;
+mod bound;
+mod http;
+mod identity;
+mod job;
+mod node;
+mod output;
+mod paging;
+mod receipt;
+mod refusal;
+mod scalar;
+mod socket;
+mod submission;
+
+use ::broker::Broker;
+use async_graphql::{Context, MergedObject, MergedSubscription, SDLExportOptions, SchemaBuilder};
+use primitives::clock::Clock;
+use sqlx::PgPool;
+
+pub use self::http::configure;
+use self::output::Outputs;
+use crate::auth::{Auth, Caller};
+use crate::error::Error;
+use crate::identity::Identity;
+use crate::inference::Inference;
+
+/// How deep a query may nest: the introspection query of common tools needs 15, our own screens half of that.
+const DEPTH_MAX: usize = 15;
+/// How much a query may cost: one for each field, a list's fields once for each entry of its page.
+const COMPLEXITY_MAX: usize = 2_000;
+/// Directives on one field.
+const DIRECTIVES_MAX: usize = 4;
+
+/// What the resolvers work with.
+pub struct Parts {
+    /// The database.
+    pub pool: PgPool,
+    /// Time.
+    pub clock: Clock,
+    /// People, tenants and keys.
+    pub identity: Identity,
+    /// Credentials to callers.
+    pub auth: Auth,
+    /// The use case.
+    pub inference: Inference,
+    /// Nodes and queues.
+    pub broker: Broker,
+}
+
+/// What can be asked.
+#[derive(Default, MergedObject)]
+pub struct Query(identity::IdentityQuery, billing::BillingQuery, job::JobQuery, receipt::ReceiptQuery, node::NodeQuery);
+
+/// What can be changed. A payload's `refusal` says why nothing was.
+#[derive(Default, MergedObject)]
+pub struct Mutation(identity::IdentityMutation, submission::JobMutation);
+
+/// What can be followed while it happens.
+#[derive(Default, MergedSubscription)]
+pub struct Subscription(output::JobSubscription);
+
+/// The whole API; clones share it.
+pub type Schema = async_graphql::Schema<Query, Mutation, Subscription>;
+
+/// The API over running parts.
+pub fn schema(parts: Parts) -> Schema {
+    builder().data(parts).data(Outputs::default()).finish()
+}
+
+/// The API's description in GraphQL's own language, as checked in at `web/schema.graphql`.
+pub fn sdl() -> String {
+    let style = SDLExportOptions::new().prefer_single_line_descriptions().use_space_ident();
+    builder().finish().sdl_with_options(style)
+}
+
+fn builder() -> SchemaBuilder<Query, Mutation, Subscription> {
+    Schema::build(Query::default(), Mutation::default(), Subscription::default())
+        .limit_depth(DEPTH_MAX)
+        .limit_complexity(COMPLEXITY_MAX)
+        .limit_directives(DIRECTIVES_MAX)
+}
+
+/// Who is asking. *Errors*: nobody in particular.
+fn caller<'a>(ctx: &Context<'a>) -> Result<&'a Caller, Error> {
+    ctx.data_opt().ok_or(Error::Unauthenticated)
+}
+
+/// The running parts.
+fn parts<'a>(ctx: &Context<'a>) -> &'a Parts {
+    ctx.data_unchecked()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn refusal_of(query: &str) -> String {
+        let response = refusal::named(builder().finish().execute(query).await);
+        serde_json::to_string(&response.errors).unwrap()
+    }
+
+    #[test]
+    fn the_description_needs_no_running_parts_and_stays_the_same() {
+        let sdl = sdl();
+        assert_eq!(sdl, super::sdl());
+        for field in ["apiKeyCreate(", "jobTokens(", "receipt(", "balance:", "type Money {", "scalar BigInt"] {
+            assert!(sdl.contains(field), "{field}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_query_that_nests_too_deep_is_refused() {
+        let deep = format!(
+            "{{ __schema {{ types {{ fields {{ type {} name {} }} }} }} }}",
+            "{ ofType ".repeat(12),
+            "}".repeat(12)
+        );
+        let errors = refusal_of(&deep).await;
+        assert!(errors.contains("nested too deep") && errors.contains("invalid_value"), "{errors}");
+    }
+
+    #[tokio::test]
+    async fn a_list_costs_its_fields_times_its_page() {
+        let fields: String = (0..20).map(|n| format!("m{n}: model ")).collect();
+        let page = |first| format!("{{ jobs(first: {first}) {{ nodes {{ {fields} }} }} }}");
+        let errors = refusal_of(&page(100)).await;
+        assert!(errors.contains("too complex"), "{errors}");
+        let errors = refusal_of(&page(50)).await;
+        assert!(errors.contains("missing_credential"), "{errors}");
+    }
+
+    #[tokio::test]
+    async fn a_stranger_gets_nothing_but_the_word_that_nobody_signed_in() {
+        let response = builder().finish().execute("{ me { id } }").await;
+        assert_eq!(serde_json::to_string(&response).unwrap(), r#"{"data":{"me":null}}"#);
+        for query in [
+            "{ apiKeys { nodes { id } } }",
+            "{ balance { available { amount } } }",
+            "{ models { nodes { id } } }",
+            "{ nodes { nodes { id } } }",
+            "{ jobs { nodes { id } } }",
+            "{ job(id: \"job_1\") { id } }",
+            "{ receipt(jobId: \"job_1\") { jobId } }",
+            "mutation { sessionEnd { refusal { code } } }",
+            "mutation { apiKeyCreate(input: {name: \"n\"}) { secret } }",
+            "mutation { apiKeyRevoke(input: {id: \"key_1\"}) { id } }",
+            "mutation { jobSubmit(input: {model: \"m\", messages: []}) { job { id } } }",
+        ] {
+            let errors = refusal_of(query).await;
+            assert!(
+                errors.contains(r#""code":"missing_credential""#) && errors.contains(r#""status":401"#),
+                "{query}: {errors}"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn the_introspection_query_of_common_tools_passes() {
+        let reference = format!("type {{ kind name {} }}", "ofType { kind name ".repeat(9) + &"}".repeat(9));
+        let query = format!(
+            "{{ __schema {{ types {{ name description fields(includeDeprecated: true) {{ name args {{ name {reference} }} {reference} }} }} }} }}"
+        );
+        let response = builder().finish().execute(query.as_str()).await;
+        assert!(response.errors.is_empty(), "{:?}", response.errors);
+    }
+}

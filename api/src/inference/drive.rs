@@ -1,0 +1,197 @@
+//! Drives one job from its hold to its settlement.
+
+use broker::JobStream;
+use broker::job::{EndReason, FailureCode, JobEnd, JobEvent, JobStatus, Outcome, Segment};
+use chrono::{DateTime, Utc};
+use ledger::{Dimensions, Hold, JobSettlement, ProviderShare, UsageFact};
+use primitives::money::{Money, Nanos};
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::{Admitted, Ending, Event, Inference};
+use crate::error::Error;
+
+/// The line of business in the token economics.
+const PRODUCT_LINE: &str = "online";
+
+/// How the broker's side of a job ended.
+struct End {
+    status: JobStatus,
+    reason: Option<EndReason>,
+    failure: Option<(FailureCode, String)>,
+    segments: Vec<Segment>,
+}
+
+/// Forwards the job's output once its hold is durable, then settles, records and tells the end, in that order.
+pub(super) async fn drive(
+    inference: Inference,
+    admitted: Admitted,
+    mut hold: Hold,
+    mut stream: JobStream,
+    events: UnboundedSender<Event>,
+) {
+    let job_id = admitted.job.job_id;
+    let mut first_token_at = None;
+    let settled = match hold.durable().await {
+        Ok(_) => {
+            let end = forward(&inference, &mut stream, &events, &mut first_token_at).await;
+            let end = match end {
+                Some(end) => end,
+                // The caller left: what was delivered until now is all there will be.
+                None => End::from(stream.cancel().await),
+            };
+            settle(&inference, &admitted, end, first_token_at).await
+        }
+        Err(error) => Err(error.into()),
+    };
+    let ending = settled.unwrap_or_else(|error| {
+        error.log();
+        tracing::error!(job.id = %job_id, "a job could not be settled; its hold is voided at the next start or expiry");
+        Ending { result: Err(error), prompt_tokens: 0, output_tokens: 0, charge: money(&admitted, Nanos::ZERO) }
+    });
+    // A caller that left misses the end; the books have it.
+    events.send(Event::Ended(Box::new(ending))).ok();
+}
+
+/// Passes output on until the job ends; none when the caller left before.
+async fn forward(
+    inference: &Inference,
+    stream: &mut JobStream,
+    events: &UnboundedSender<Event>,
+    first_token_at: &mut Option<DateTime<Utc>>,
+) -> Option<End> {
+    loop {
+        let event = tokio::select! {
+            event = stream.next() => event,
+            () = events.closed() => return None,
+        };
+        match event? {
+            JobEvent::Placed { .. } => {}
+            JobEvent::Tokens { ids, text } => {
+                first_token_at.get_or_insert_with(|| inference.clock.now());
+                let tokens = u32::try_from(ids.len()).unwrap_or(u32::MAX);
+                if events.send(Event::Text { text, tokens }).is_err() {
+                    return None;
+                }
+            }
+            JobEvent::Ended(outcome) => return Some(End::from(outcome)),
+            JobEvent::Failed { code, message, segments } => {
+                let failure = Some((code, message));
+                return Some(End { status: JobStatus::Failed, reason: None, failure, segments });
+            }
+        }
+    }
+}
+
+impl From<Outcome> for End {
+    fn from(outcome: Outcome) -> Self {
+        let Outcome { reason, segments } = outcome;
+        let status = if reason == EndReason::Cancelled { JobStatus::Cancelled } else { JobStatus::Done };
+        Self { status, reason: Some(reason), failure: None, segments }
+    }
+}
+
+/// Moves the money and writes the job's end.
+async fn settle(
+    inference: &Inference,
+    admitted: &Admitted,
+    end: End,
+    first_token_at: Option<DateTime<Utc>>,
+) -> Result<Ending, Error> {
+    let job = &admitted.job;
+    let ended_at = inference.clock.now();
+    let prompt_tokens = end.segments.iter().map(|segment| segment.prompt_tokens).sum();
+    let output_tokens = end.segments.iter().map(|segment| segment.output_tokens).sum();
+    let usage = usage(admitted, &end.segments)?;
+    let charge = usage.iter().try_fold(Nanos::ZERO, |sum, fact| sum.checked_add(fact.amount));
+    let charge = charge.map_err(|error| Error::Internal(error.into()))?;
+    if output_tokens > 0 || prompt_tokens > 0 {
+        let settlement = JobSettlement {
+            job_id: job.job_id,
+            charge,
+            shares: shares(&end.segments, charge)?,
+            usage,
+            dimensions: Dimensions {
+                tenant_id: job.tenant_id,
+                model: job.model.clone(),
+                product_line: PRODUCT_LINE.to_owned(),
+            },
+            event_at: ended_at,
+        };
+        inference.ledger.settle(settlement).await?;
+    } else {
+        inference.ledger.void(job.job_id).await?;
+    }
+    let end_of_job = JobEnd {
+        status: end.status,
+        output_tokens,
+        finish_reason: end.reason,
+        error_code: end.failure.as_ref().map(|(code, _)| code.as_str().to_owned()),
+        charge,
+        first_token_at,
+        ended_at,
+    };
+    broker::job::finish(&mut *inference.pool.acquire().await?, job.job_id, &end_of_job).await?;
+    let result = match end.failure {
+        Some((_, message)) => Err(Error::JobFailed(message)),
+        None => Ok(end.reason.map_or("stop", EndReason::as_str)),
+    };
+    Ok(Ending { result, prompt_tokens, output_tokens, charge: money(admitted, charge) })
+}
+
+/// The tokens of each segment and what they add to the job's cost, so that a job costs the same however many nodes made it.
+fn usage(admitted: &Admitted, segments: &[Segment]) -> Result<Vec<UsageFact>, Error> {
+    let mut facts = vec![];
+    let (mut prompt_tokens, mut output_tokens) = (0, 0);
+    let mut before = billing::charge::charge(&admitted.prices, 0, 0)?;
+    for segment in segments {
+        prompt_tokens += segment.prompt_tokens;
+        output_tokens += segment.output_tokens;
+        let so_far = billing::charge::charge(&admitted.prices, prompt_tokens, output_tokens)?;
+        for line in so_far.since(&before)?.lines.into_iter().filter(|line| line.quantity > 0) {
+            facts.push(UsageFact {
+                segment: segment_number(segment)?,
+                node_id: segment.node_id,
+                provider_id: segment.provider_id,
+                meter: line.meter.as_str().to_owned(),
+                quantity: line.quantity.into(),
+                price_id: line.price_id,
+                amount: line.amount,
+            });
+        }
+        before = so_far;
+    }
+    Ok(facts)
+}
+
+fn segment_number(segment: &Segment) -> Result<i16, Error> {
+    i16::try_from(segment.epoch).map_err(|error| Error::Internal(error.into()))
+}
+
+/// What each provider earned at its ask, together never more than the tenant paid; the platform keeps the rest.
+fn shares(segments: &[Segment], charge: Nanos) -> Result<Vec<ProviderShare>, Error> {
+    let mut left = charge;
+    let mut shares = vec![];
+    for segment in segments {
+        let cost = segment.ask.input.cost(segment.prompt_tokens.into())
+            + segment.ask.output.cost(segment.output_tokens.into());
+        let owed = cost.floor().map_err(|error| Error::Internal(error.into()))?;
+        let amount = owed.min(left);
+        if amount < owed {
+            tracing::warn!(node.id = %segment.node_id, "an ask above the tenant's price was cut to it");
+        }
+        left = left.checked_sub(amount).map_err(|error| Error::Internal(error.into()))?;
+        if amount > Nanos::ZERO {
+            shares.push(ProviderShare {
+                provider_id: segment.provider_id,
+                node_id: segment.node_id,
+                segment: segment_number(segment)?,
+                amount,
+            });
+        }
+    }
+    Ok(shares)
+}
+
+fn money(admitted: &Admitted, amount: Nanos) -> Money {
+    Money { amount, currency: admitted.job.currency }
+}

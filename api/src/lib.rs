@@ -1,0 +1,27 @@
+//! Who is asking, and for what?
+//!
+//! The room where requests come in and nodes are met. [`auth`] turns a credential into a caller, [`openai`] and
+//! [`graphql`] turn the wire into a request, [`inference`] carries it through billing, ledger and broker, and
+//! [`node_gateway`] speaks with the machines. HTTP and GraphQL types stop at those three doors.
+
+pub mod auth;
+pub mod catalogue;
+pub mod config;
+pub mod error;
+pub mod graphql;
+pub mod identity;
+pub mod inference;
+pub mod limit;
+pub mod node_gateway;
+pub mod openai;
+mod password;
+mod repo;
+pub mod seed;
+pub mod server;
+pub mod telemetry;
+pub mod worker;
+
+use primitives::money::Currency;
+
+/// The currency in which the platform sells.
+pub const CURRENCY: Currency = Currency::USD;

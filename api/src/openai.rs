@@ -1,0 +1,7 @@
+//! The OpenAI-compatible HTTP API: what is on the wire, and nothing of what it means.
+
+pub mod chat;
+pub mod http;
+pub mod models;
+pub mod tool_calls;
+pub mod wire;

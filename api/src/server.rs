@@ -1,0 +1,192 @@
+//! The running control plane: its parts, its routes, its start and its end.
+
+use std::any::Any;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use actix_web::dev::{Extensions, Server};
+use actix_web::rt::net::TcpStream;
+use actix_web::web::{self, Data};
+use actix_web::{App, HttpResponse, HttpServer};
+use anyhow::Context;
+use broker::{Broker, BrokerTask};
+use ledger::{Writer, WriterTask};
+use primitives::clock::Clock;
+use primitives::id::Ids;
+use secrecy::ExposeSecret;
+use serde_json::json;
+use sqlx::PgPool;
+use sqlx::postgres::PgPoolOptions;
+use tokio_util::task::TaskTracker;
+
+use crate::auth::Auth;
+use crate::catalogue::Catalogue;
+use crate::config::{Database, Serve};
+use crate::error::Error;
+use crate::identity::Identity;
+use crate::inference::Inference;
+use crate::limit::Limiter;
+use crate::worker::Worker;
+use crate::{graphql, node_gateway, openai, telemetry, worker};
+
+/// A connection whose peer acknowledges nothing for this long is closed, so that a client that never reads holds nothing.
+const UNREAD_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long running jobs may take to end once the program is told to stop.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(25);
+
+/// What the routes work with.
+pub struct Services {
+    /// The database.
+    pub pool: PgPool,
+    /// Time.
+    pub clock: Clock,
+    /// Identifiers.
+    pub ids: Ids,
+    /// Credentials to callers.
+    pub auth: Auth,
+    /// Models.
+    pub catalogue: Catalogue,
+    /// The use case.
+    pub inference: Inference,
+    /// Nodes and queues.
+    pub broker: Broker,
+    /// Node sockets' conversations.
+    pub sockets: TaskTracker,
+}
+
+/// A control plane that serves.
+pub struct ControlPlane {
+    /// Where the APIs are.
+    pub address: SocketAddr,
+    /// Where the metrics are.
+    pub metrics_address: SocketAddr,
+    server: Server,
+    metrics: Server,
+    inference: Inference,
+    broker: BrokerTask,
+    ledger: WriterTask,
+    worker: Worker,
+}
+
+/// Connects to the database.
+pub async fn connect(database: &Database) -> anyhow::Result<PgPool> {
+    let options = PgPoolOptions::new()
+        .max_connections(database.database_connections_max)
+        .acquire_timeout(Duration::from_secs(10));
+    options.connect(database.database_url.expose_secret()).await.context("DATABASE_URL cannot be connected to")
+}
+
+impl ControlPlane {
+    /// Starts everything and binds the ports; unfinished jobs of a predecessor that died are voided first.
+    pub async fn start(config: &Serve, clock: Clock, ids: Ids) -> anyhow::Result<Self> {
+        let metrics_handle = telemetry::start_metrics()?;
+        let pool = connect(&config.database).await?;
+        let redis =
+            redis::Client::open(config.redis_url.expose_secret()).context("REDIS_URL is not a Redis address")?;
+        let redis = redis.get_connection_manager().await.context("REDIS_URL cannot be connected to")?;
+
+        let (ledger, ledger_task) = Writer::start(pool.clone(), clock.clone()).await?;
+        worker::recover(&pool, &clock, &ledger).await?;
+        let (broker, broker_task) = Broker::start(pool.clone(), clock.clone(), broker::Settings::default());
+        let auth = Auth::try_new(pool.clone(), clock.clone(), &config.secret)?;
+        let catalogue = Catalogue::new(pool.clone());
+        let limiter = Limiter::new(redis, clock.clone(), config.limits);
+        let (credit, days) = (config.signup_credit, config.signup_credit_days);
+        let identity = Identity::new(pool.clone(), clock.clone(), ids.clone(), ledger.clone(), credit, days);
+        let inference = Inference::new(
+            pool.clone(),
+            clock.clone(),
+            ids.clone(),
+            ledger.clone(),
+            broker.clone(),
+            limiter,
+            catalogue.clone(),
+        );
+        let worker = Worker::start(identity.clone(), ledger);
+        let schema = graphql::schema(graphql::Parts {
+            pool: pool.clone(),
+            clock: clock.clone(),
+            identity,
+            auth: auth.clone(),
+            inference: inference.clone(),
+            broker: broker.clone(),
+        });
+        let sockets = TaskTracker::new();
+        let services = Data::new(Services {
+            pool,
+            clock,
+            ids,
+            auth: auth.clone(),
+            catalogue,
+            inference: inference.clone(),
+            broker,
+            sockets,
+        });
+        let server = HttpServer::new(move || {
+            let (schema, auth) = (schema.clone(), auth.clone());
+            App::new()
+                .app_data(services.clone())
+                .configure(routes)
+                .configure(|routes| graphql::configure(routes, schema, auth))
+                .default_service(web::to(|| async { Err::<HttpResponse, _>(Error::NotFound("route")) }))
+        });
+        let server = server.on_connect(tune_socket).disable_signals().shutdown_timeout(5).bind(config.listen);
+        let server = server.with_context(|| format!("TOKENGRID_LISTEN: cannot listen on {}", config.listen))?;
+        let address = server.addrs().first().copied().unwrap_or(config.listen);
+        let metrics = telemetry::serve_metrics(config.metrics_listen, metrics_handle);
+        let (metrics, metrics_address) = metrics.context("TOKENGRID_METRICS_LISTEN: cannot listen there")?;
+        let (server, broker, ledger) = (server.run(), broker_task, ledger_task);
+        Ok(Self { address, metrics_address, server, metrics, inference, broker, ledger, worker })
+    }
+
+    /// Serves until `stop` resolves; then takes no more requests, lets running jobs end and settles them.
+    pub async fn run_until(self, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
+        let Self { server, metrics, inference, broker, ledger, worker, .. } = self;
+        let (serving, metrics_serving) = (server.handle(), metrics.handle());
+        let mut running = std::pin::pin!(async { tokio::try_join!(server, metrics) });
+        tokio::select! {
+            ended = &mut running => {
+                ended.context("the server stopped by itself")?;
+            }
+            () = stop => {}
+        }
+        serving.pause().await;
+        if tokio::time::timeout(DRAIN_TIMEOUT, inference.settle_all()).await.is_err() {
+            tracing::warn!("jobs that outlast the drain are voided at the next start");
+        }
+        broker.stop().await;
+        let stopping = async { tokio::join!(serving.stop(true), metrics_serving.stop(false)) };
+        tokio::join!(stopping, async { running.await.ok() });
+        worker.stop().await;
+        ledger.shutdown().await?;
+        Ok(())
+    }
+}
+
+/// The routes of the APIs and the node gateway.
+fn routes(routes: &mut web::ServiceConfig) {
+    routes
+        .route("/healthz", web::get().to(|| async { HttpResponse::Ok().json(json!({"status": "alive"})) }))
+        .route("/readyz", web::get().to(ready))
+        .route("/nodes", web::get().to(node_gateway::open))
+        .route("/v1/models", web::get().to(openai::models::list))
+        .route("/v1/models/{id}", web::get().to(openai::models::get))
+        .route("/v1/chat/completions", web::post().to(openai::chat::create));
+}
+
+/// Ready means that the database answers; the other parts were up before the port was.
+async fn ready(services: Data<Services>) -> Result<HttpResponse, Error> {
+    services.pool.acquire().await?;
+    Ok(HttpResponse::Ok().json(json!({"status": "ready"})))
+}
+
+/// No waiting for full packets, and no end of waiting for a peer that is gone.
+fn tune_socket(connection: &dyn Any, _: &mut Extensions) {
+    if let Some(stream) = connection.downcast_ref::<TcpStream>() {
+        let tuned = stream.set_nodelay(true);
+        let tuned = tuned.and_then(|()| socket2::SockRef::from(stream).set_tcp_user_timeout(Some(UNREAD_TIMEOUT)));
+        if let Err(error) = tuned {
+            tracing::debug!(%error, "a socket keeps its default timing");
+        }
+    }
+}

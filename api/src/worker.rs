@@ -1,0 +1,102 @@
+//! What runs beside the requests: recovery at the start, and small repairs every few seconds.
+
+use std::time::Duration;
+
+use broker::job::{JobEnd, JobRecord, JobStatus};
+use ledger::Writer;
+use primitives::clock::Clock;
+use primitives::money::Nanos;
+use sqlx::{PgConnection, PgPool};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::identity::Identity;
+
+/// How often repairs run.
+const EVERY: Duration = Duration::from_secs(5);
+/// Unfinished jobs brought to their end in one step of the recovery.
+const STEP: u32 = 500;
+
+/// The task of periodic repairs.
+pub struct Worker {
+    stop: watch::Sender<bool>,
+    tasks: JoinSet<()>,
+}
+
+impl Worker {
+    /// Starts it.
+    pub fn start(identity: Identity, ledger: Writer) -> Self {
+        let (stop, mut stopped) = watch::channel(false);
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move {
+            let mut ticks = tokio::time::interval(EVERY);
+            ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+            loop {
+                tokio::select! {
+                    _ = ticks.tick() => {}
+                    _ = stopped.changed() => return,
+                }
+                if let Err(error) = identity.grant_signup_credits().await {
+                    error.log();
+                }
+                if let Err(error) = ledger.void_expired().await {
+                    tracing::error!(
+                        error = format!("{:#}", anyhow::Error::from(error)),
+                        "expired holds were not voided"
+                    );
+                }
+            }
+        });
+        Self { stop, tasks }
+    }
+
+    /// Ends it after the repair under way.
+    pub async fn stop(mut self) {
+        // Nobody to tell means that it has ended.
+        self.stop.send(true).ok();
+        while self.tasks.join_next().await.is_some() {}
+    }
+}
+
+/// Ends what a control plane that died left unfinished: holds are voided, records say what the ledger says.
+///
+/// A job whose settlement was committed is done, with the ledger's figures; any other is voided and costs nothing.
+pub async fn recover(pool: &PgPool, clock: &Clock, ledger: &Writer) -> anyhow::Result<()> {
+    let mut conn = pool.acquire().await?;
+    ledger.void_abandoned().await?;
+    let mut ended = 0;
+    loop {
+        let jobs = broker::job::unfinished(&mut conn, STEP).await?;
+        if jobs.is_empty() {
+            break;
+        }
+        for job in &jobs {
+            end(&mut conn, clock, job).await?;
+        }
+        ended += jobs.len();
+    }
+    if ended > 0 {
+        tracing::info!(jobs = ended, "unfinished jobs of an earlier run were brought to their end");
+    }
+    Ok(())
+}
+
+async fn end(conn: &mut PgConnection, clock: &Clock, job: &JobRecord) -> anyhow::Result<()> {
+    let facts = ledger::usage_facts(conn, job.job_id).await?;
+    let output: i64 = facts.iter().filter(|fact| fact.meter == "output").map(|fact| fact.quantity).sum();
+    let charge = facts.iter().try_fold(Nanos::ZERO, |sum, fact| sum.checked_add(fact.amount))?;
+    let settled = !facts.is_empty();
+    let ended_at = clock.now();
+    let end = JobEnd {
+        status: if settled { JobStatus::Done } else { JobStatus::Voided },
+        output_tokens: u32::try_from(output)?,
+        finish_reason: None,
+        error_code: (!settled).then(|| "control_plane_died".to_owned()),
+        charge,
+        first_token_at: job.first_token_at,
+        ended_at,
+    };
+    broker::lease::abandon(conn, job.job_id, ended_at).await?;
+    broker::job::finish(conn, job.job_id, &end).await?;
+    Ok(())
+}

@@ -1,0 +1,192 @@
+//! A job inside the core: its phase, what was delivered, and the lease it runs under.
+
+use chrono::{DateTime, Utc};
+use primitives::id::{NodeId, ProviderId};
+use primitives::node_protocol::{Offer, TokenFrame, Work};
+
+use crate::Settings;
+use crate::ask::AskPrices;
+use crate::job::{Class, Job, Segment};
+use crate::queue::Ticket;
+
+/// Frames without a token that a lease may send.
+const IDLE_FRAMES_MAX: u32 = 16;
+
+/// A job from its submission to its end.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub job: Job,
+    pub ticket: Ticket,
+    pub phase: Phase,
+    /// Leases so far: the epoch of the last.
+    pub epoch: u32,
+    /// Nodes that gave up on it or were given up on.
+    pub failed_on: Vec<NodeId>,
+    /// What was delivered: never more than the job's limit.
+    pub delivered: Vec<u32>,
+    /// *Units*: bytes of text delivered.
+    pub text_bytes: u64,
+    /// What ended leases delivered.
+    pub segments: Vec<Segment>,
+}
+
+/// Where a job stands.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Phase {
+    /// In the queue.
+    Waiting {
+        since: DateTime<Utc>,
+        /// Since when no connected node could serve it, if that is so.
+        stranded_since: Option<DateTime<Utc>>,
+    },
+    /// Offered to a node; it keeps its place in the queue until the node answers.
+    Offered { node_id: NodeId, at: DateTime<Utc>, waiting_since: DateTime<Utc> },
+    /// Taken by a node; its lease is being recorded.
+    Granted {
+        holder: Holder,
+        at: DateTime<Utc>,
+        /// The node went meanwhile.
+        lost: bool,
+    },
+    /// Leased.
+    Running(Run),
+}
+
+/// Who has a lease.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Holder {
+    pub node_id: NodeId,
+    pub provider_id: ProviderId,
+    pub epoch: u32,
+    pub prices: AskPrices,
+}
+
+/// A lease while its work goes on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Run {
+    pub holder: Holder,
+    pub committed_at: DateTime<Utc>,
+    /// The lease ends then unless a sign of life renews it.
+    pub expires_at: DateTime<Utc>,
+    pub last_token_at: Option<DateTime<Utc>>,
+    /// The frame that comes next.
+    pub next_seq: u32,
+    /// Where this lease's tokens begin among the delivered ones.
+    pub delivered_from: usize,
+}
+
+/// What to do with a frame of the right lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// It is the next one.
+    Deliver,
+    /// It came before.
+    Duplicate,
+    /// It would pass the job's limit.
+    TooMany,
+    /// A frame is missing, or there are more of them, or more text, than so many tokens can bring.
+    Broken,
+}
+
+impl Entry {
+    /// When the core must look at the job again.
+    pub fn due(&self, settings: &Settings) -> DateTime<Utc> {
+        match &self.phase {
+            Phase::Waiting { since, stranded_since } => {
+                let turn = *since + wait_max(self.job.class, settings);
+                stranded_since.map_or(turn, |since| turn.min(since + settings.nodes_gone_wait))
+            }
+            Phase::Offered { at, .. } => *at + settings.offer_expiry,
+            Phase::Granted { at, .. } => *at + settings.first_token_max,
+            Phase::Running(run) if run.last_token_at.is_some() => run.expires_at,
+            Phase::Running(run) => run.expires_at.min(run.committed_at + settings.first_token_max),
+        }
+    }
+
+    /// The node that has an offer or a lease of it.
+    pub fn node_id(&self) -> Option<NodeId> {
+        match &self.phase {
+            Phase::Waiting { .. } => None,
+            Phase::Offered { node_id, .. } => Some(*node_id),
+            Phase::Granted { holder, .. } => Some(holder.node_id),
+            Phase::Running(run) => Some(run.holder.node_id),
+        }
+    }
+
+    /// The lease under which `node_id` works, if `epoch` is still its epoch.
+    pub fn run_of(&mut self, node_id: NodeId, epoch: u32) -> Option<&mut Run> {
+        match &mut self.phase {
+            Phase::Running(run) if (run.holder.node_id, run.holder.epoch) == (node_id, epoch) => Some(run),
+            _ => None,
+        }
+    }
+
+    /// Judges a frame of the current lease.
+    pub fn judge(&self, run: &Run, frame: &TokenFrame, settings: &Settings) -> Verdict {
+        if frame.seq != run.next_seq {
+            return if frame.seq < run.next_seq { Verdict::Duplicate } else { Verdict::Broken };
+        }
+        let tokens = self.delivered.len() as u64 + frame.ids.len() as u64;
+        if tokens > u64::from(self.job.output_tokens_max) {
+            return Verdict::TooMany;
+        }
+        if frame.seq > self.job.output_tokens_max.saturating_add(IDLE_FRAMES_MAX) {
+            return Verdict::Broken;
+        }
+        let bytes = self.text_bytes + frame.text.len() as u64;
+        if bytes > tokens * settings.token_text_bytes_max { Verdict::Broken } else { Verdict::Deliver }
+    }
+
+    /// True when nothing is left to deliver.
+    pub fn is_complete(&self) -> bool {
+        self.delivered.len() as u64 >= u64::from(self.job.output_tokens_max)
+    }
+
+    /// Closes the current lease's segment; `with_prompt` puts the prompt on it. One that brought nothing is left out,
+    /// unless it carries the prompt.
+    pub fn close_segment(&mut self, run: &Run, with_prompt: bool) {
+        let output_tokens = count(self.delivered.len() - run.delivered_from);
+        if output_tokens == 0 && !with_prompt {
+            return;
+        }
+        let Holder { node_id, provider_id, epoch, prices: ask } = run.holder;
+        let prompt_tokens = if with_prompt { count(self.job.prompt.len()) } else { 0 };
+        self.segments.push(Segment { epoch, node_id, provider_id, prompt_tokens, output_tokens, ask });
+    }
+
+    /// The job as a node sees it before it takes it.
+    pub fn offer(&self, settings: &Settings) -> Offer {
+        Offer {
+            job_id: self.job.job_id,
+            epoch: self.epoch + 1,
+            expires_ms: u32::try_from(settings.offer_expiry.num_milliseconds()).unwrap_or(u32::MAX),
+            model: self.job.model.clone(),
+            prompt_tokens: count(self.job.prompt.len() + self.delivered.len()),
+            output_tokens_max: self.job.output_tokens_max - count(self.delivered.len()),
+        }
+    }
+
+    /// The job as the node does it, going on after what was delivered.
+    pub fn work(&self) -> Work {
+        Work {
+            prompt: self.job.prompt.clone(),
+            resume: self.delivered.clone(),
+            resume_text_bytes: self.text_bytes,
+            output_tokens_max: self.job.output_tokens_max,
+            stop: self.job.stop.clone(),
+            sampling: self.job.sampling.clone(),
+        }
+    }
+}
+
+/// A number of tokens; what is counted here was bounded by a `u32` when it came.
+pub(super) fn count(tokens: usize) -> u32 {
+    u32::try_from(tokens).unwrap_or(u32::MAX)
+}
+
+fn wait_max(class: Class, settings: &Settings) -> chrono::TimeDelta {
+    match class {
+        Class::Interactive => settings.interactive_wait_max,
+        Class::Batch => settings.batch_wait_max,
+    }
+}

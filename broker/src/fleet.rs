@@ -1,0 +1,186 @@
+//! The connected nodes and their cells.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, Utc};
+use primitives::id::{JobId, NodeId, ProviderId};
+use primitives::node_protocol::Load;
+
+use crate::Settings;
+use crate::cell::{Cell, CellSnapshot, Measured, ModelAvailability};
+use crate::node::{NodeSession, NodeSnapshot};
+
+/// The connected nodes, and for each model those that take offers.
+#[derive(Debug, Default)]
+pub(crate) struct Fleet {
+    nodes: BTreeMap<NodeId, Connected>,
+    /// A model stays here, with no node, when its last node goes: it may come back.
+    takers: BTreeMap<String, BTreeSet<NodeId>>,
+    /// How the cells of absent nodes did, so that coming back does not wipe a record; bounded by the nodes ever joined.
+    remembered: BTreeMap<(NodeId, String), Measured>,
+}
+
+/// A node while its link lasts.
+#[derive(Debug)]
+pub(crate) struct Connected {
+    pub provider_id: ProviderId,
+    pub load: Load,
+    pub draining: bool,
+    pub connected_at: DateTime<Utc>,
+    /// When it last said anything.
+    pub heard_at: DateTime<Utc>,
+    /// Jobs offered or leased to it.
+    pub jobs: BTreeSet<JobId>,
+    name: String,
+    cells: BTreeMap<String, Cell>,
+}
+
+impl Fleet {
+    /// A node comes; its models without an ask in our currency get no work.
+    pub fn connect(&mut self, session: NodeSession, settings: &Settings, now: DateTime<Utc>) {
+        let node_id = session.node_id;
+        let mut cells = BTreeMap::new();
+        for served in &session.descriptor.models {
+            let ask = session.asks.iter().find(|ask| ask.model == served.model);
+            let Some(ask) = ask.filter(|ask| ask.prices.currency == settings.currency) else { continue };
+            let measured = self.remembered.remove(&(node_id, served.model.clone())).unwrap_or_default();
+            cells.insert(served.model.clone(), Cell::new(served, ask.prices, settings.backlog, measured));
+            self.takers.entry(served.model.clone()).or_default().insert(node_id);
+        }
+        let node = Connected {
+            provider_id: session.provider_id,
+            load: Load::default(),
+            draining: false,
+            connected_at: now,
+            heard_at: now,
+            jobs: BTreeSet::new(),
+            name: session.descriptor.name,
+            cells,
+        };
+        self.nodes.insert(node_id, node);
+    }
+
+    /// A node goes. Returns its models and the jobs it had.
+    pub fn disconnect(&mut self, node_id: NodeId) -> Option<(Vec<String>, BTreeSet<JobId>)> {
+        let models = self.drain(node_id)?;
+        let node = self.nodes.remove(&node_id)?;
+        self.remembered.extend(node.cells.into_iter().map(|(model, cell)| ((node_id, model), cell.measured)));
+        Some((models, node.jobs))
+    }
+
+    /// A node takes no more offers. Returns its models.
+    pub fn drain(&mut self, node_id: NodeId) -> Option<Vec<String>> {
+        let node = self.nodes.get_mut(&node_id)?;
+        node.draining = true;
+        let models: Vec<String> = node.cells.keys().cloned().collect();
+        for model in &models {
+            if let Some(takers) = self.takers.get_mut(model) {
+                takers.remove(&node_id);
+            }
+        }
+        Some(models)
+    }
+
+    pub fn node(&self, node_id: NodeId) -> Option<&Connected> {
+        self.nodes.get(&node_id)
+    }
+
+    pub fn node_mut(&mut self, node_id: NodeId) -> Option<&mut Connected> {
+        self.nodes.get_mut(&node_id)
+    }
+
+    pub fn cell_mut(&mut self, node_id: NodeId, model: &str) -> Option<&mut Cell> {
+        self.nodes.get_mut(&node_id)?.cells.get_mut(model)
+    }
+
+    /// True when a node serves the model or did since we began.
+    pub fn knows(&self, model: &str) -> bool {
+        self.takers.contains_key(model)
+    }
+
+    /// The cells of a model whose nodes take offers, in order of node.
+    pub fn cells<'a>(&'a self, model: &'a str) -> impl Iterator<Item = (NodeId, &'a Cell)> + Clone {
+        let nodes = self.takers.get(model).into_iter().flatten();
+        nodes.filter_map(move |node_id| Some((*node_id, self.nodes.get(node_id)?.cells.get(model)?)))
+    }
+
+    /// The longest context at hand for a model; 0 when no node takes offers.
+    pub fn context_tokens_max(&self, model: &str) -> u32 {
+        self.cells(model).map(|(_, cell)| cell.context_tokens).max().unwrap_or(0)
+    }
+
+    /// Gives a slot to a job.
+    pub fn occupy(&mut self, node_id: NodeId, model: &str, job_id: JobId) {
+        if let Some(node) = self.nodes.get_mut(&node_id)
+            && node.jobs.insert(job_id)
+            && let Some(cell) = node.cells.get_mut(model)
+        {
+            cell.in_flight += 1;
+        }
+    }
+
+    /// Takes a job's slot back, if the node is still here and had it.
+    pub fn release(&mut self, node_id: NodeId, model: &str, job_id: JobId) {
+        if let Some(node) = self.nodes.get_mut(&node_id)
+            && node.jobs.remove(&job_id)
+            && let Some(cell) = node.cells.get_mut(model)
+        {
+            cell.in_flight -= 1;
+        }
+    }
+
+    /// Adds to a cell's record, also when its node has just gone.
+    pub fn measure(&mut self, node_id: NodeId, model: &str, add: impl FnOnce(&mut Measured)) {
+        if let Some(cell) = self.cell_mut(node_id, model) {
+            add(&mut cell.measured);
+        } else if let Some(measured) = self.remembered.get_mut(&(node_id, model.to_owned())) {
+            add(measured);
+        }
+    }
+
+    /// Wakes a node's cells that have rested. Returns their models, and when the next one wakes.
+    pub fn wake(&mut self, node_id: NodeId, now: DateTime<Utc>) -> (Vec<String>, Option<DateTime<Utc>>) {
+        let (mut woken, mut next) = (Vec::new(), None::<DateTime<Utc>>);
+        for (model, cell) in self.nodes.get_mut(&node_id).into_iter().flat_map(|node| &mut node.cells) {
+            match cell.rests_until {
+                Some(until) if until <= now => {
+                    cell.rests_until = None;
+                    woken.push(model.clone());
+                }
+                Some(until) => next = Some(next.map_or(until, |next| next.min(until))),
+                None => {}
+            }
+        }
+        (woken, next)
+    }
+
+    pub fn models(&self, queued: impl Fn(&str) -> usize) -> Vec<ModelAvailability> {
+        let models = self.takers.iter();
+        models.map(|(model, takers)| self.availability(model, takers.len(), queued(model))).collect()
+    }
+
+    fn availability(&self, model: &str, nodes: usize, queued: usize) -> ModelAvailability {
+        let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        ModelAvailability {
+            model: model.to_owned(),
+            nodes: count(nodes),
+            slots: self.cells(model).map(|(_, cell)| cell.capacity).fold(0, u32::saturating_add),
+            slots_free: self.cells(model).map(|(_, cell)| cell.slots_free()).fold(0, u32::saturating_add),
+            queued: count(queued),
+            context_tokens_max: self.context_tokens_max(model),
+        }
+    }
+
+    pub fn snapshots(&self) -> Vec<NodeSnapshot> {
+        let snapshot = |(node_id, node): (&NodeId, &Connected)| NodeSnapshot {
+            node_id: *node_id,
+            provider_id: node.provider_id,
+            name: node.name.clone(),
+            load: node.load,
+            draining: node.draining,
+            connected_at: node.connected_at,
+            cells: node.cells.iter().map(|(model, cell)| CellSnapshot::of(model, cell)).collect(),
+        };
+        self.nodes.iter().map(snapshot).collect()
+    }
+}

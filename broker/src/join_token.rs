@@ -1,0 +1,66 @@
+//! A join token: a provider's one-time right to bring in a node.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use primitives::id::{Ids, JoinTokenId, NodeId, ProviderId};
+use secrecy::{ExposeSecret, SecretString};
+use sha2::{Digest, Sha256};
+use sqlx::PgConnection;
+
+use crate::{Error, Result, repo};
+
+/// What a secret begins with, so that people and leak scanners know what they have found.
+const SECRET_PREFIX: &str = "tgjoin_";
+
+/// A one-time right to join a node to a provider; the secret itself is not kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JoinToken {
+    /// Which token.
+    pub id: JoinTokenId,
+    /// Whose.
+    pub provider_id: ProviderId,
+    /// When it was given out.
+    pub created_at: DateTime<Utc>,
+    /// Worthless from here on.
+    pub expires_at: DateTime<Utc>,
+    /// When its node came.
+    pub used_at: Option<DateTime<Utc>>,
+    /// Its node.
+    pub used_by_node_id: Option<NodeId>,
+}
+
+/// Gives out a token; its secret is returned here and never again.
+pub async fn create(
+    conn: &mut PgConnection,
+    ids: &Ids,
+    provider_id: ProviderId,
+    valid_for: TimeDelta,
+    now: DateTime<Utc>,
+) -> Result<(JoinToken, SecretString)> {
+    let secret = SecretString::from(format!("{SECRET_PREFIX}{}", hex::encode(ids.bytes::<32>())));
+    let (id, expires_at) = (ids.next(), now + valid_for);
+    let token = JoinToken { id, provider_id, created_at: now, expires_at, used_at: None, used_by_node_id: None };
+    repo::join_token_insert(conn, &token, &hash(&secret)).await?;
+    Ok((token, secret))
+}
+
+/// Spends a token on a node whose row the same transaction inserts, and says whose it is.
+///
+/// *Errors*: [`Error::JoinTokenUnknown`], [`Error::JoinTokenUsed`], [`Error::JoinTokenExpired`]. *Locks*: the token's
+/// row, until the transaction ends; of two that come at once the second waits and is refused.
+pub(crate) async fn spend(
+    conn: &mut PgConnection,
+    secret: &SecretString,
+    node_id: NodeId,
+    now: DateTime<Utc>,
+) -> Result<ProviderId> {
+    let hash = hash(secret);
+    if let Some(provider_id) = repo::join_token_use(conn, &hash, node_id, now).await? {
+        return Ok(provider_id);
+    }
+    let token = repo::join_token_find(conn, &hash).await?.ok_or(Error::JoinTokenUnknown)?;
+    Err(if token.used_at.is_some() { Error::JoinTokenUsed } else { Error::JoinTokenExpired })
+}
+
+fn hash(secret: &SecretString) -> [u8; 32] {
+    Sha256::digest(secret.expose_secret()).into()
+}

@@ -1,0 +1,45 @@
+//! All the room's SQL.
+
+mod jobs;
+mod leases;
+mod supply;
+
+use std::fmt::Display;
+
+pub(crate) use jobs::{job_find, job_finish, job_insert, job_streaming, jobs_page, jobs_unfinished};
+pub(crate) use leases::{leases_abandon, leases_end, leases_insert, leases_of, receipts_insert};
+pub(crate) use supply::{
+    ask_insert, asks_current, join_token_find, join_token_insert, join_token_use, model_find, model_list, model_upsert,
+    node_find, node_insert, node_list, node_touch, provider_find, provider_insert,
+};
+
+use crate::{Error, Result};
+
+/// A row being read: what cannot be read in it is named.
+struct Row<'a> {
+    table: &'static str,
+    id: &'a dyn Display,
+}
+
+impl Row<'_> {
+    fn read<T>(&self, column: &'static str, value: Option<T>) -> Result<T> {
+        value.ok_or_else(|| Error::BrokenRow { table: self.table, column, id: self.id.to_string() })
+    }
+
+    fn number(&self, column: &'static str, value: i64) -> Result<u32> {
+        self.read(column, u32::try_from(value).ok())
+    }
+
+    fn word<T: Copy>(&self, column: &'static str, word: &str, all: &[T], as_str: fn(T) -> &'static str) -> Result<T> {
+        self.read(column, all.iter().copied().find(|value| as_str(*value) == word))
+    }
+
+    fn bytes<const N: usize>(&self, column: &'static str, bytes: Vec<u8>) -> Result<[u8; N]> {
+        self.read(column, bytes.try_into().ok())
+    }
+}
+
+/// Names the constraint that a statement broke, if that is what failed.
+fn broken_constraint(error: &sqlx::Error) -> Option<&str> {
+    error.as_database_error().and_then(|error| error.constraint())
+}

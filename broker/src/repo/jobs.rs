@@ -1,0 +1,198 @@
+//! Jobs on record.
+
+use chrono::{DateTime, Utc};
+use primitives::id::{ApiKeyId, JobId, PriceId, ProjectId, TenantId, UserId};
+use primitives::money::Nanos;
+use sqlx::PgConnection;
+
+use super::Row;
+use crate::job::{Class, EndReason, JobEnd, JobRecord, JobStatus, NewJob};
+use crate::{Error, Result};
+
+struct JobRow {
+    job_id: JobId,
+    tenant_id: TenantId,
+    project_id: ProjectId,
+    api_key_id: Option<ApiKeyId>,
+    user_id: Option<UserId>,
+    model: String,
+    class: String,
+    status: String,
+    idempotency_key: Option<String>,
+    body_sha256: Vec<u8>,
+    prompt_tokens: i64,
+    output_tokens_max: i64,
+    output_tokens: Option<i64>,
+    finish_reason: Option<String>,
+    error_code: Option<String>,
+    input_price_id: PriceId,
+    output_price_id: PriceId,
+    currency: String,
+    hold_nanos: Nanos,
+    charge_nanos: Option<Nanos>,
+    received_at: DateTime<Utc>,
+    first_token_at: Option<DateTime<Utc>>,
+    ended_at: Option<DateTime<Utc>>,
+}
+
+impl TryFrom<JobRow> for JobRecord {
+    type Error = Error;
+
+    fn try_from(job: JobRow) -> Result<Self> {
+        let row = Row { table: "broker.jobs", id: &job.job_id };
+        let reasons = [EndReason::Stop, EndReason::Length, EndReason::Cancelled];
+        let reason = |word: String| row.word("finish_reason", &word, &reasons, EndReason::as_str);
+        Ok(Self {
+            class: row.word("class", &job.class, &[Class::Interactive, Class::Batch], Class::as_str)?,
+            status: row.word("status", &job.status, &JobStatus::ALL, JobStatus::as_str)?,
+            body_sha256: row.bytes("body_sha256", job.body_sha256)?,
+            prompt_tokens: row.number("prompt_tokens", job.prompt_tokens)?,
+            output_tokens_max: row.number("output_tokens_max", job.output_tokens_max)?,
+            output_tokens: job.output_tokens.map(|tokens| row.number("output_tokens", tokens)).transpose()?,
+            finish_reason: job.finish_reason.map(reason).transpose()?,
+            currency: row.read("currency", job.currency.parse().ok())?,
+            job_id: job.job_id,
+            tenant_id: job.tenant_id,
+            project_id: job.project_id,
+            api_key_id: job.api_key_id,
+            user_id: job.user_id,
+            model: job.model,
+            idempotency_key: job.idempotency_key,
+            error_code: job.error_code,
+            input_price_id: job.input_price_id,
+            output_price_id: job.output_price_id,
+            hold: job.hold_nanos,
+            charge: job.charge_nanos,
+            received_at: job.received_at,
+            first_token_at: job.first_token_at,
+            ended_at: job.ended_at,
+        })
+    }
+}
+
+/// A checked query over whole rows of `broker.jobs`: the columns are written once, the rest is the caller's.
+macro_rules! select_jobs {
+    ($rest:literal, $($argument:expr),* $(,)?) => {
+        sqlx::query_as!(
+            JobRow,
+            r#"SELECT job_id AS "job_id: JobId", tenant_id AS "tenant_id: TenantId", project_id AS "project_id: ProjectId",
+                 api_key_id AS "api_key_id: ApiKeyId", user_id AS "user_id: UserId", model, class, status,
+                 idempotency_key, body_sha256, prompt_tokens, output_tokens_max, output_tokens, finish_reason,
+                 error_code, input_price_id AS "input_price_id: PriceId", output_price_id AS "output_price_id: PriceId",
+                 currency, hold_nanos AS "hold_nanos: Nanos", charge_nanos AS "charge_nanos: Nanos", received_at,
+                 first_token_at, ended_at
+               FROM broker.jobs "# + $rest,
+            $($argument),*
+        )
+    };
+}
+
+pub(crate) async fn job_insert(conn: &mut PgConnection, job: &NewJob) -> Result<()> {
+    let inserted = sqlx::query!(
+        "INSERT INTO broker.jobs (job_id, tenant_id, project_id, api_key_id, user_id, model, class, status,
+           idempotency_key, body_sha256, prompt_tokens, output_tokens_max, input_price_id, output_price_id, currency,
+           hold_nanos, received_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, 'admitted', $8, $9, $10, $11, $12, $13, $14, $15, $16)
+         ON CONFLICT ON CONSTRAINT jobs_idempotency_key_unique DO NOTHING",
+        job.job_id.0,
+        job.tenant_id.0,
+        job.project_id.0,
+        job.api_key_id.map(|id| id.0),
+        job.user_id.map(|id| id.0),
+        job.model,
+        job.class.as_str(),
+        job.idempotency_key,
+        &job.body_sha256,
+        i64::from(job.prompt_tokens),
+        i64::from(job.output_tokens_max),
+        job.input_price_id.0,
+        job.output_price_id.0,
+        job.currency.as_str(),
+        job.hold.0,
+        job.received_at,
+    )
+    .execute(&mut *conn)
+    .await?;
+    if inserted.rows_affected() == 1 {
+        return Ok(());
+    }
+    let existing = select_jobs!(
+        "WHERE tenant_id = $1
+           AND idempotency_key = $2",
+        job.tenant_id.0,
+        job.idempotency_key,
+    );
+    let existing = Box::new(existing.fetch_one(conn).await?.try_into()?);
+    Err(Error::DuplicateKey { existing })
+}
+
+pub(crate) async fn job_streaming(conn: &mut PgConnection, job_id: JobId, first_token_at: DateTime<Utc>) -> Result<()> {
+    sqlx::query!(
+        "UPDATE broker.jobs
+         SET status = 'streaming', first_token_at = $2
+         WHERE job_id = $1
+           AND status = 'admitted'",
+        job_id.0,
+        first_token_at,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Ends the job if it has not ended; false otherwise.
+pub(crate) async fn job_finish(conn: &mut PgConnection, job_id: JobId, end: &JobEnd) -> Result<bool> {
+    let finished = sqlx::query!(
+        "UPDATE broker.jobs
+         SET status = $2, output_tokens = $3, finish_reason = $4, error_code = $5, charge_nanos = $6,
+           first_token_at = coalesce($7, first_token_at), ended_at = $8
+         WHERE job_id = $1
+           AND ended_at IS NULL",
+        job_id.0,
+        end.status.as_str(),
+        i64::from(end.output_tokens),
+        end.finish_reason.map(EndReason::as_str),
+        end.error_code,
+        end.charge.0,
+        end.first_token_at,
+        end.ended_at,
+    )
+    .execute(conn)
+    .await?;
+    Ok(finished.rows_affected() == 1)
+}
+
+pub(crate) async fn job_find(conn: &mut PgConnection, job_id: JobId) -> Result<Option<JobRecord>> {
+    let row = select_jobs!("WHERE job_id = $1", job_id.0).fetch_optional(conn).await?;
+    row.map(JobRecord::try_from).transpose()
+}
+
+pub(crate) async fn jobs_page(
+    conn: &mut PgConnection,
+    tenant_id: TenantId,
+    after: Option<JobId>,
+    limit: u32,
+) -> Result<Vec<JobRecord>> {
+    let page = select_jobs!(
+        "WHERE tenant_id = $1
+           AND ($2::uuid IS NULL OR job_id < $2)
+         -- Backwards along jobs_of_tenant.
+         ORDER BY job_id DESC
+         LIMIT $3",
+        tenant_id.0,
+        after.map(|id| id.0),
+        i64::from(limit),
+    );
+    page.fetch_all(conn).await?.into_iter().map(JobRecord::try_from).collect()
+}
+
+pub(crate) async fn jobs_unfinished(conn: &mut PgConnection, limit: u32) -> Result<Vec<JobRecord>> {
+    let unfinished = select_jobs!(
+        "WHERE ended_at IS NULL
+         -- Along jobs_unfinished, which holds only these.
+         ORDER BY job_id
+         LIMIT $1",
+        i64::from(limit),
+    );
+    unfinished.fetch_all(conn).await?.into_iter().map(JobRecord::try_from).collect()
+}

@@ -1,0 +1,1 @@
+"""The corpus of spark-1: every sample is generated here; nothing is downloaded."""

@@ -1,0 +1,3 @@
+//! What computes logits.
+
+pub mod llama;

@@ -1,0 +1,177 @@
+//! The command line of `tokengrid-node`. Every option can also be set by an environment variable.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use primitives::node_protocol::Tier;
+
+/// Serves models to a Tokengrid control plane over one outbound connection.
+#[derive(Debug, Parser)]
+#[command(name = "tokengrid-node", version)]
+pub struct Cli {
+    /// How log lines look
+    #[arg(long, global = true, env = "TOKENGRID_NODE_LOG_FORMAT", value_enum, default_value_t = LogFormat::Human)]
+    pub log_format: LogFormat,
+    /// Which log lines appear
+    #[arg(long, global = true, env = "TOKENGRID_NODE_LOG", default_value = "info,llama-cpp-2=error")]
+    pub log: String,
+    /// How long OpenMP's threads spin for work before they sleep; this program starts itself again to set it
+    #[arg(long, global = true, env = "GOMP_SPINCOUNT", hide = true)]
+    pub spin_count: Option<u32>,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Human,
+    /// One JSON object a line.
+    Json,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Register this machine with a one-time token, and keep its identity
+    Join(JoinArgs),
+    /// Serve models until SIGTERM, then finish what runs
+    Run(RunArgs),
+    /// Measure tokens a second and the first token's time of a model on this machine
+    Bench(BenchArgs),
+}
+
+/// Options of `join`.
+#[derive(Debug, Args)]
+pub struct JoinArgs {
+    /// The control plane's address, such as http://127.0.0.1:8080
+    #[arg(long, env = "TOKENGRID_NODE_CONTROL_PLANE")]
+    pub control_plane: String,
+    /// The one-time join token that the provider was shown
+    #[arg(long, env = "TOKENGRID_NODE_TOKEN", hide_env_values = true)]
+    pub token: String,
+    /// What the node says of itself.
+    #[command(flatten)]
+    pub about: AboutArgs,
+    /// Print the new identity as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What a node says of itself.
+#[derive(Debug, Args)]
+pub struct AboutArgs {
+    /// Folder of the node's key and identity
+    #[arg(long, env = "TOKENGRID_NODE_STATE_DIR")]
+    pub state_dir: PathBuf,
+    /// What to call this machine [default: its host name]
+    #[arg(long, env = "TOKENGRID_NODE_NAME")]
+    pub name: Option<String>,
+    /// Where this machine stands: cloud, edge or terminal
+    #[arg(long, env = "TOKENGRID_NODE_TIER", default_value = "terminal", value_parser = tier)]
+    pub tier: Tier,
+}
+
+/// Options of `run`.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// What the node says of itself.
+    #[command(flatten)]
+    pub about: AboutArgs,
+    /// Models to serve: folders with a manifest, or GGUF files
+    #[arg(long, env = "TOKENGRID_NODE_MODEL", value_delimiter = ',', num_args = 1.., required = true)]
+    pub model: Vec<PathBuf>,
+    /// How the engine is sized.
+    #[command(flatten)]
+    pub engine: EngineArgs,
+    /// The control plane's address [default: where the node joined]
+    #[arg(long, env = "TOKENGRID_NODE_CONTROL_PLANE")]
+    pub control_plane: Option<String>,
+    /// Join first with this one-time token, if the state folder holds no identity
+    #[arg(long, env = "TOKENGRID_NODE_JOIN_TOKEN", hide_env_values = true)]
+    pub join_token: Option<String>,
+    /// How long running work may take to end after SIGTERM
+    #[arg(long, env = "TOKENGRID_NODE_DRAIN_SECONDS", default_value_t = 30)]
+    pub drain_seconds: u64,
+    /// Serve Prometheus metrics on this port of 127.0.0.1
+    #[arg(long, env = "TOKENGRID_NODE_METRICS_PORT")]
+    pub metrics_port: Option<u16>,
+}
+
+/// How engines are sized.
+#[derive(Debug, Args)]
+pub struct EngineArgs {
+    /// Sequences decoded at once, of each model
+    #[arg(long, env = "TOKENGRID_NODE_SLOTS", default_value_t = 32)]
+    pub slots: usize,
+    /// Threads that compute, of each model [default: the machine's]
+    #[arg(long, env = "TOKENGRID_NODE_THREADS")]
+    pub threads: Option<usize>,
+    /// Prompt and output of one request together, in tokens [default: the model's, at most 4096]
+    #[arg(long, env = "TOKENGRID_NODE_CONTEXT")]
+    pub context: Option<usize>,
+    /// Give no sequence more tokens a second: a cap for power or heat
+    #[arg(long, env = "TOKENGRID_NODE_TOKENS_PER_SECOND_MAX", value_parser = clap::value_parser!(u32).range(1..))]
+    pub tokens_per_second_max: Option<u32>,
+}
+
+/// Options of `bench`.
+#[derive(Debug, Args)]
+pub struct BenchArgs {
+    /// The model: a folder with a manifest, or a GGUF file
+    #[arg(long, env = "TOKENGRID_NODE_MODEL")]
+    pub model: PathBuf,
+    /// How the engine is sized.
+    #[command(flatten)]
+    pub engine: EngineArgs,
+    /// Tokens of each prompt
+    #[arg(long, default_value_t = 128)]
+    pub prompt_tokens: usize,
+    /// Tokens of each output
+    #[arg(long, default_value_t = 64)]
+    pub output_tokens: u32,
+    /// How long to measure each number of callers, in seconds
+    #[arg(long, default_value_t = 5)]
+    pub seconds: u64,
+    /// Print JSON instead of a table
+    #[arg(long)]
+    pub json: bool,
+}
+
+fn tier(word: &str) -> Result<Tier, String> {
+    [Tier::Cloud, Tier::Edge, Tier::Terminal]
+        .into_iter()
+        .find(|tier| tier.as_str() == word)
+        .ok_or_else(|| "expected cloud, edge or terminal".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn several_models_and_a_tier_are_read() {
+        let line = "tokengrid-node run --state-dir d --model a b --tier edge --slots 4 --tokens-per-second-max 20";
+        let Command::Run(run) = Cli::parse_from(line.split(' ')).command else { panic!("not run") };
+        assert_eq!(run.model, [PathBuf::from("a"), PathBuf::from("b")]);
+        assert_eq!((run.about.tier, run.engine.slots, run.engine.tokens_per_second_max), (Tier::Edge, 4, Some(20)));
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        for line in ["run --state-dir d", "run --state-dir d --model a --tier moon", "join --token t"] {
+            assert!(Cli::try_parse_from(["tokengrid-node"].into_iter().chain(line.split(' '))).is_err(), "{line}");
+        }
+        let zero = ["tokengrid-node", "bench", "--model", "m", "--tokens-per-second-max", "0"];
+        assert!(Cli::try_parse_from(zero).is_err());
+    }
+}

@@ -1,0 +1,216 @@
+//! The engine of one model: takes requests from anywhere, makes their tokens in one batch on a thread of its own.
+
+use std::fmt;
+use std::sync::{Arc, mpsc as sync_mpsc};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use primitives::node_protocol::{FinishReason, Work};
+use tokio::sync::mpsc;
+
+use crate::backend::llama::{SLOTS_MAX, Shape};
+use crate::batcher;
+use crate::error::{Error, Refused};
+use crate::mailbox::Mailbox;
+use crate::model::Model;
+use crate::scheduler::{Limits, SequenceId};
+use crate::sequence::{Frame, Sequence, Usage};
+
+/// How an engine is sized.
+#[derive(Clone, Copy, Debug)]
+pub struct EngineConfig {
+    /// Sequences in the batch at once, 1 to 256.
+    pub slots: usize,
+    /// Requests that wait for a slot.
+    pub waiting_max: usize,
+    /// Prompt and output of one request together; at most what the model was trained on makes sense. *Units*: tokens.
+    pub context_tokens: usize,
+    /// Threads that compute.
+    pub threads: usize,
+    /// Tokens of one step, over all sequences.
+    pub step_tokens_max: usize,
+    /// Tokens of one prompt in one step: what a long prompt may delay running streams by.
+    pub chunk_tokens_max: usize,
+    /// A cap for power or heat: no sequence is given more tokens a second. None is no cap.
+    pub tokens_per_second_max: Option<u32>,
+}
+
+impl EngineConfig {
+    /// What suits a model on a machine with this many threads.
+    pub fn for_model(model: &Model, threads: usize) -> Self {
+        Self {
+            slots: 32,
+            waiting_max: 64,
+            context_tokens: model.context_tokens.min(4096),
+            threads,
+            step_tokens_max: 512,
+            chunk_tokens_max: 128,
+            tokens_per_second_max: None,
+        }
+    }
+}
+
+/// What a request gives, in order; the last is one of the endings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// New tokens.
+    Tokens(Frame),
+    /// It ended by itself.
+    Finished {
+        /// Why.
+        reason: FinishReason,
+        /// What it took.
+        usage: Usage,
+    },
+    /// It was cancelled.
+    Cancelled {
+        /// What it took until then.
+        usage: Usage,
+    },
+    /// It could not go on.
+    Failed {
+        /// Why, for the operator.
+        message: String,
+        /// What it took until then.
+        usage: Usage,
+    },
+}
+
+/// What an engine is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EngineLoad {
+    /// Sequences in the batch.
+    pub running: usize,
+    /// Requests that wait for a slot.
+    pub waiting: usize,
+    /// Slots without a sequence.
+    pub slots_free: usize,
+    /// Room in the caches of free slots. *Units*: tokens.
+    pub kv_free_tokens: usize,
+}
+
+/// A running engine. Dropping it abandons what is unfinished and waits for its thread.
+pub struct Engine {
+    model: Arc<Model>,
+    config: EngineConfig,
+    mailbox: Arc<Mailbox>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Engine {
+    /// Takes the memory for all slots and starts the thread.
+    ///
+    /// # Errors
+    /// When the memory or the thread cannot be had, or there would be no slot or more than 256.
+    pub fn start(model: Arc<Model>, config: EngineConfig) -> Result<Self, Error> {
+        let EngineConfig { slots, context_tokens, .. } = config;
+        if slots == 0 || slots > SLOTS_MAX || context_tokens == 0 {
+            let reason = format!("slots must be 1 to {SLOTS_MAX}, and their tokens more than 0");
+            return Err(Error::Context { slots, context_tokens, reason });
+        }
+        let limits = Limits {
+            slots_max: slots,
+            waiting_max: config.waiting_max,
+            // The library makes no batch larger than all caches together.
+            step_tokens_max: config.step_tokens_max.max(slots).min(slots * context_tokens),
+            chunk_tokens_max: config.chunk_tokens_max,
+            token_interval: config.tokens_per_second_max.map(|most| Duration::from_secs(1) / most.max(1)),
+        };
+        let shape = Shape { slots, context_tokens, batch_tokens: limits.step_tokens_max, threads: config.threads };
+        let mailbox = Arc::new(Mailbox::new(slots + config.waiting_max));
+        let (started, start) = sync_mpsc::channel();
+        let thread = std::thread::Builder::new()
+            .name(format!("engine {}", model.id))
+            .spawn({
+                let (model, mailbox) = (model.clone(), mailbox.clone());
+                move || batcher::run(&model, shape, limits, &mailbox, |result| drop(started.send(result)))
+            })
+            .map_err(|source| Error::Thread { source })?;
+        let engine = Self { model, config, mailbox, thread: Some(thread) };
+        match start.recv() {
+            Ok(result) => result.map(|()| engine),
+            Err(_) => Err(Error::EngineStopped { model: engine.model.id.clone() }),
+        }
+    }
+
+    /// Takes a request, or refuses it before any work. One that resumes goes before those that have not begun.
+    ///
+    /// # Errors
+    /// See [`Refused`].
+    pub fn submit(&self, work: Work) -> Result<RequestHandle, Refused> {
+        let sequence = Sequence::try_new(work, &self.model, self.config.context_tokens)?;
+        // One event a step at most, the leftover of a resumed text, and the ending: so sending never waits.
+        let (sender, events) = mpsc::channel(sequence.output_left() + 3);
+        let id = self.mailbox.submit(sequence, sender)?;
+        Ok(RequestHandle { id, events, mailbox: self.mailbox.clone() })
+    }
+
+    /// What it is doing, as of the last step.
+    pub fn load(&self) -> EngineLoad {
+        let (live, running) = self.mailbox.load();
+        let slots_free = self.config.slots - running;
+        let kv_free_tokens = slots_free * self.config.context_tokens;
+        EngineLoad { running, waiting: live - running, slots_free, kv_free_tokens }
+    }
+
+    /// Whether its thread lives; once it does not, it never will again.
+    pub fn is_running(&self) -> bool {
+        !self.mailbox.is_stopped()
+    }
+
+    /// The model it serves.
+    pub fn model(&self) -> &Model {
+        &self.model
+    }
+
+    /// How it is sized.
+    pub fn config(&self) -> EngineConfig {
+        self.config
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.mailbox.stop();
+        if let Some(thread) = self.thread.take() {
+            // A panic of the thread was reported where it happened.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine").field("model", &self.model.id).field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+/// One request's events. Dropping it cancels the request.
+pub struct RequestHandle {
+    id: SequenceId,
+    events: mpsc::Receiver<Event>,
+    mailbox: Arc<Mailbox>,
+}
+
+impl RequestHandle {
+    /// The next event; none after the ending, or when the engine stopped before it.
+    pub async fn next(&mut self) -> Option<Event> {
+        self.events.recv().await
+    }
+
+    /// The next event, for callers without a runtime.
+    pub fn blocking_next(&mut self) -> Option<Event> {
+        self.events.blocking_recv()
+    }
+
+    /// Frees the sequence and its cache before the next step. [`Event::Cancelled`] follows, unless it ended before.
+    pub fn cancel(&self) {
+        self.mailbox.cancel(self.id);
+    }
+}
+
+impl Drop for RequestHandle {
+    fn drop(&mut self) {
+        self.cancel();
+    }
+}

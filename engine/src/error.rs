@@ -1,0 +1,175 @@
+//! Every way this room can refuse or break.
+
+use std::path::PathBuf;
+
+use primitives::node_protocol::MESSAGE_BYTES_MAX;
+
+/// A request that is not taken; the caller's doing, or too much at once.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum Refused {
+    /// All slots run and the queue is full: try again, or elsewhere.
+    #[error("the engine is full: {live} requests run or wait")]
+    Full {
+        /// Requests that run or wait.
+        live: usize,
+    },
+    /// The engine stopped.
+    #[error("the engine has stopped")]
+    Stopped,
+    /// There is nothing to go on from.
+    #[error("the prompt is empty")]
+    EmptyPrompt,
+    /// There is nothing to make.
+    #[error("no output tokens are allowed")]
+    NoOutput,
+    /// Prompt and output together do not fit a slot.
+    #[error("prompt and output need {needed} tokens and a slot has {available}")]
+    ContextExceeded {
+        /// Prompt and longest output. *Units*: tokens.
+        needed: usize,
+        /// A slot's size. *Units*: tokens.
+        available: usize,
+    },
+    /// A token id that the vocabulary lacks.
+    #[error("token {id} is not in the vocabulary of {vocabulary}")]
+    UnknownToken {
+        /// The id.
+        id: u32,
+        /// How many there are.
+        vocabulary: usize,
+    },
+    /// A sampling number outside its range.
+    #[error("{name} must be {range}, not {value}")]
+    Sampling {
+        /// Which.
+        name: &'static str,
+        /// What it may be.
+        range: &'static str,
+        /// What it is.
+        value: f32,
+    },
+    /// Too many stop texts, an empty one, or a long one.
+    #[error("at most {most} stop texts, each of 1 to {bytes_max} bytes")]
+    Stops {
+        /// How many there may be.
+        most: usize,
+        /// How long each may be.
+        bytes_max: usize,
+    },
+    /// More text was delivered than the resumed tokens make, or half a character.
+    #[error("resumed tokens make {made} bytes of text, which cannot go on from byte {delivered}")]
+    ResumeText {
+        /// What they make. *Units*: bytes.
+        made: usize,
+        /// What was said to be delivered. *Units*: bytes.
+        delivered: usize,
+    },
+}
+
+/// What broke.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file cannot be read or written.
+    #[error("cannot use {path}")]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A JSON file does not say what it should.
+    #[error("cannot understand {path}")]
+    Json {
+        /// Which.
+        path: PathBuf,
+        /// Where and why.
+        source: serde_json::Error,
+    },
+    /// The weights are not those of the manifest.
+    #[error("{path} has SHA-256 {found}, but its manifest says {expected}")]
+    WrongWeights {
+        /// The weights' file.
+        path: PathBuf,
+        /// What the manifest says.
+        expected: String,
+        /// What the file has.
+        found: String,
+    },
+    /// The weights cannot be loaded.
+    #[error("cannot load {path}: {reason}")]
+    Weights {
+        /// The weights' file.
+        path: PathBuf,
+        /// The library's words.
+        reason: String,
+    },
+    /// The engine's memory cannot be had.
+    #[error("cannot make a context of {slots} slots of {context_tokens} tokens: {reason}")]
+    Context {
+        /// Sequences at once.
+        slots: usize,
+        /// Tokens a sequence.
+        context_tokens: usize,
+        /// The library's words.
+        reason: String,
+    },
+    /// A batch could not be computed.
+    #[error("cannot compute the batch: {reason}")]
+    Decode {
+        /// The library's words.
+        reason: String,
+    },
+    /// The operating system gives no thread.
+    #[error("cannot start the engine's thread")]
+    Thread {
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The state folder holds no identity and no join token was given, or one of its files is broken.
+    #[error("{what} in {dir}: {advice}")]
+    Identity {
+        /// The state folder.
+        dir: PathBuf,
+        /// What is wrong.
+        what: &'static str,
+        /// What to do.
+        advice: &'static str,
+    },
+    /// The control plane cannot be reached, or the connection broke.
+    #[error("the connection to the control plane broke")]
+    Connection {
+        /// Why.
+        source: Box<tokio_tungstenite::tungstenite::Error>,
+    },
+    /// The control plane closed the connection.
+    #[error("the control plane closed the connection")]
+    Closed,
+    /// The other side stayed silent.
+    #[error("the control plane did not answer within {seconds} s")]
+    Silent {
+        /// How long we waited.
+        seconds: u64,
+    },
+    /// The control plane said something that this program does not understand.
+    #[error(
+        "the control plane sent what is no message of this protocol (at most {MESSAGE_BYTES_MAX} bytes of JSON): {reason}"
+    )]
+    Protocol {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The control plane does not let this node in.
+    #[error("the control plane refused this node ({code}): {message}")]
+    NotLetIn {
+        /// A word for programs.
+        code: String,
+        /// What to do.
+        message: String,
+    },
+    /// The engine of a model died.
+    #[error("the engine of {model} has stopped")]
+    EngineStopped {
+        /// Which model.
+        model: String,
+    },
+}

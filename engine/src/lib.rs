@@ -1,0 +1,28 @@
+//! How tokens get made: one engine per model, and the node program around it.
+//!
+//! ```text
+//! RequestHandle ◀── events ── batcher (own thread) ──▶ backend/llama: one batch a step
+//!       │                        ▲          │
+//!  Engine::submit ──▶ mailbox ───┘      scheduler: which tokens go into the step (pure)
+//!                                       sequence: one request's tokens, limits, end
+//!                                         ├ sampler: logits → token (pure)
+//!                                         └ text: bytes → characters, stop texts (pure)
+//! ```
+//!
+//! Requests join and leave the running batch at every step. Prompts come in chunks beside decoding. A cancelled request is
+//! gone before the next step. What is absent: no prompt or output is ever logged or stored, and no other room is known; the
+//! rest of the system is met only through [`primitives::node_protocol`].
+
+pub mod backend;
+mod batcher;
+pub mod bench;
+pub mod engine;
+pub mod error;
+mod mailbox;
+pub mod model;
+pub mod node;
+pub mod receipt;
+pub mod sampler;
+pub mod scheduler;
+pub mod sequence;
+pub mod text;

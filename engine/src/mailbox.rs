@@ -1,0 +1,151 @@
+//! Where requests and the engine's thread meet: what came, what is cancelled, how many live.
+//!
+//! The lock is held for moments only, never while a batch is computed.
+
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use tokio::sync::mpsc;
+
+use crate::engine::Event;
+use crate::error::Refused;
+use crate::scheduler::SequenceId;
+use crate::sequence::Sequence;
+
+/// A request on its way to the engine's thread.
+#[derive(Debug)]
+pub struct Arrival {
+    /// Its name from now on.
+    pub id: SequenceId,
+    /// What is to be done.
+    pub sequence: Sequence,
+    /// Who listens; there is room for every event.
+    pub events: mpsc::Sender<Event>,
+}
+
+/// What came since the last look.
+#[derive(Debug, Default)]
+pub struct Mail {
+    /// New requests, in order.
+    pub arrivals: Vec<Arrival>,
+    /// Requests no longer wanted; some may have ended.
+    pub cancelled: Vec<SequenceId>,
+}
+
+/// Until when the engine's thread may sleep for want of mail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Until {
+    /// It has work.
+    Now,
+    /// Its work begins then.
+    Instant(Instant),
+    /// It has nothing to do.
+    Mail,
+}
+
+/// The meeting place of one engine.
+#[derive(Debug)]
+pub struct Mailbox {
+    live_max: usize,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    mail: Mail,
+    next_id: SequenceId,
+    /// Requests taken and not ended.
+    live: usize,
+    /// Of those, how many hold a slot.
+    running: usize,
+    stopped: bool,
+}
+
+impl Mailbox {
+    /// A mailbox that lets this many requests live at once.
+    pub fn new(live_max: usize) -> Self {
+        Self { live_max, state: Mutex::default(), changed: Condvar::new() }
+    }
+
+    /// Leaves a request.
+    ///
+    /// # Errors
+    /// When too many live, or the engine stopped.
+    pub fn submit(&self, sequence: Sequence, events: mpsc::Sender<Event>) -> Result<SequenceId, Refused> {
+        let mut state = self.lock();
+        if state.stopped {
+            return Err(Refused::Stopped);
+        }
+        if state.live >= self.live_max {
+            return Err(Refused::Full { live: state.live });
+        }
+        state.live += 1;
+        let id = state.next_id;
+        state.next_id += 1;
+        state.mail.arrivals.push(Arrival { id, sequence, events });
+        self.changed.notify_one();
+        Ok(id)
+    }
+
+    /// Asks for a request's end.
+    pub fn cancel(&self, id: SequenceId) {
+        let mut state = self.lock();
+        if !state.stopped {
+            state.mail.cancelled.push(id);
+            self.changed.notify_one();
+        }
+    }
+
+    /// Asks for the engine's end. What was not begun is forgotten, so its listeners hear that nothing more comes.
+    pub fn stop(&self) {
+        let mut state = self.lock();
+        state.stopped = true;
+        state.mail = Mail::default();
+        self.changed.notify_one();
+    }
+
+    /// Whether the engine stopped or was asked to.
+    pub fn is_stopped(&self) -> bool {
+        self.lock().stopped
+    }
+
+    /// How many requests live, and how many of those run.
+    pub fn load(&self) -> (usize, usize) {
+        let state = self.lock();
+        (state.live, state.running)
+    }
+
+    /// Takes the mail, waiting for some if there is time; none when the engine is to stop.
+    pub fn take(&self, until: Until) -> Option<Mail> {
+        let mut state = self.lock();
+        loop {
+            if state.stopped {
+                return None;
+            }
+            let empty = state.mail.arrivals.is_empty() && state.mail.cancelled.is_empty();
+            state = match until {
+                Until::Mail if empty => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+                Until::Instant(instant) if empty => {
+                    let left = instant.saturating_duration_since(Instant::now());
+                    if left.is_zero() {
+                        return Some(Mail::default());
+                    }
+                    self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0
+                }
+                _ => return Some(std::mem::take(&mut state.mail)),
+            };
+        }
+    }
+
+    /// Notes how many requests ended and how many now run.
+    pub fn publish(&self, ended: usize, running: usize) {
+        let mut state = self.lock();
+        state.live -= ended;
+        state.running = running;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

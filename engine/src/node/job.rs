@@ -1,0 +1,72 @@
+//! One committed job: from the engine's events to the control plane's messages.
+
+use std::time::Instant;
+
+use primitives::id::{JobId, NodeId};
+use primitives::node_protocol::{FromNode, Receipt, TokenFrame, output_sha256};
+use tokio::sync::mpsc;
+
+use crate::engine::{Event, RequestHandle};
+use crate::node::identity::Identity;
+use crate::receipt;
+
+/// A lease that is being worked on.
+#[derive(Clone, Copy, Debug)]
+pub struct Lease {
+    /// Which job.
+    pub job_id: JobId,
+    /// Under which fencing token.
+    pub epoch: u32,
+    /// Who works.
+    pub node_id: NodeId,
+}
+
+/// Sends a job's frames and its end. Dropping the future cancels the work and sends nothing more.
+pub async fn run(
+    lease: Lease,
+    mut request: RequestHandle,
+    committed_at: Instant,
+    identity: &Identity,
+    outgoing: &mpsc::Sender<FromNode>,
+) {
+    let Lease { job_id, epoch, node_id } = lease;
+    let mut sent: Vec<u32> = Vec::new();
+    let mut first_token_ms = None;
+    let end = loop {
+        match request.next().await {
+            Some(Event::Tokens(frame)) => {
+                first_token_ms.get_or_insert_with(|| elapsed_ms(committed_at));
+                sent.extend(&frame.ids);
+                let (seq, ids, text) = (frame.seq, frame.ids, frame.text);
+                let frame = FromNode::Tokens(TokenFrame { job_id, epoch, seq, ids, text });
+                if outgoing.send(frame).await.is_err() {
+                    return;
+                }
+            }
+            Some(Event::Finished { reason, usage }) => {
+                let total_ms = elapsed_ms(committed_at);
+                let receipt = Receipt {
+                    job_id,
+                    epoch,
+                    node_id,
+                    prompt_tokens: usage.prompt_tokens,
+                    output_tokens: usage.output_tokens,
+                    output_sha256: output_sha256(&sent),
+                    first_token_ms: first_token_ms.unwrap_or(total_ms),
+                    total_ms,
+                };
+                break FromNode::Finished { reason, receipt: Box::new(receipt::sign(receipt, identity)) };
+            }
+            Some(Event::Failed { message, .. }) => break FromNode::Failed { job_id, epoch, message },
+            Some(Event::Cancelled { .. }) => return,
+            None => break FromNode::Failed { job_id, epoch, message: "the engine has stopped".into() },
+        }
+    };
+    tracing::debug!(job.id = %job_id, job.epoch = epoch, output_tokens = sent.len(), "a job ended");
+    // If the connection is gone, so is the lease.
+    let _ = outgoing.send(end).await;
+}
+
+fn elapsed_ms(since: Instant) -> u32 {
+    u32::try_from(since.elapsed().as_millis()).unwrap_or(u32::MAX)
+}

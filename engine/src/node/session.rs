@@ -1,0 +1,227 @@
+//! One connection's life: offers, leases and their work, heartbeats, draining.
+
+use std::collections::HashMap;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use primitives::id::{JobId, NodeId};
+use primitives::node_protocol::{FromNode, Load, Offer, ToNode, Work};
+use tokio::sync::{mpsc, watch};
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::{MissedTickBehavior, interval, sleep_until};
+
+use crate::engine::Engine;
+use crate::error::Error;
+use crate::node::connection::{Connection, Reader};
+use crate::node::identity::Identity;
+use crate::node::job;
+
+/// Messages that wait for the socket. When it is full, jobs wait; their tokens wait in their own queues.
+const OUTGOING_MAX: usize = 256;
+
+/// How long a slot stays reserved for an accepted job that is not committed.
+const COMMIT_WITHIN: Duration = Duration::from_secs(10);
+
+/// Serves one connection until it breaks (an error) or the node is drained (well). Either way all work of its leases is over:
+/// what was unfinished is cancelled, since its leases are lost.
+///
+/// # Errors
+/// When the connection broke, the control plane broke the protocol, or an engine died.
+pub async fn run(
+    connection: Connection,
+    engines: &[Arc<Engine>],
+    identity: &Arc<Identity>,
+    draining: watch::Receiver<Option<Instant>>,
+) -> Result<(), Error> {
+    let Connection { writer, reader, node_id, heartbeat } = connection;
+    let (outgoing, queue) = mpsc::channel(OUTGOING_MAX);
+    let mut writing = pin!(writer.drain(queue));
+    let session =
+        Session { engines, identity, node_id, outgoing, leases: HashMap::new(), jobs: JoinSet::new(), drain: None };
+    tokio::select! {
+        broke = &mut writing => broke.and(Err(Error::Closed)),
+        ended = session.serve(reader, heartbeat, draining) => match ended {
+            // The session is gone and with it the queue's last sender: what waits is sent, then the socket closes.
+            Ok(()) => writing.await,
+            Err(error) => Err(error),
+        }
+    }
+}
+
+struct Session<'a> {
+    engines: &'a [Arc<Engine>],
+    identity: &'a Arc<Identity>,
+    node_id: NodeId,
+    outgoing: mpsc::Sender<FromNode>,
+    leases: HashMap<JobId, Lease>,
+    jobs: JoinSet<(JobId, u32)>,
+    /// When draining must be over, once it began.
+    drain: Option<Instant>,
+}
+
+struct Lease {
+    epoch: u32,
+    engine: usize,
+    state: State,
+}
+
+enum State {
+    Accepted { lapses_at: Instant },
+    Running { task: AbortHandle },
+}
+
+impl Session<'_> {
+    async fn serve(
+        mut self,
+        mut reader: Reader,
+        heartbeat: Duration,
+        mut draining: watch::Receiver<Option<Instant>>,
+    ) -> Result<(), Error> {
+        let mut beats = interval(heartbeat);
+        beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            if self.drain.is_some() && self.leases.is_empty() {
+                return Ok(());
+            }
+            let drained_by = self.drain.unwrap_or_else(Instant::now).into();
+            tokio::select! {
+                message = reader.next() => self.hear(message?).await?,
+                Some(ended) = self.jobs.join_next() => self.forget(ended.ok()),
+                _ = beats.tick() => self.beat().await?,
+                Ok(deadline) = wanted(&mut draining), if self.drain.is_none() => {
+                    self.drain = Some(deadline);
+                    self.say(FromNode::Goodbye).await?;
+                }
+                () = sleep_until(drained_by), if self.drain.is_some() => {
+                    tracing::warn!(jobs = self.leases.len(), "draining took too long, the rest is left to other nodes");
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    async fn hear(&mut self, message: ToNode) -> Result<(), Error> {
+        match message {
+            ToNode::Offer(offer) => self.answer(offer).await,
+            ToNode::Commit { job_id, epoch, work } => self.begin(job_id, epoch, *work).await,
+            ToNode::Cancel { job_id, epoch } => {
+                self.cancel(job_id, epoch);
+                Ok(())
+            }
+            ToNode::Refused { code, message } => Err(Error::NotLetIn { code, message }),
+            ToNode::Challenge { .. } | ToNode::Welcome { .. } => {
+                Err(Error::Protocol { reason: "a greeting in the middle of a session".into() })
+            }
+        }
+    }
+
+    async fn answer(&mut self, offer: Offer) -> Result<(), Error> {
+        let Offer { job_id, epoch, .. } = offer;
+        if let Some(held) = self.leases.get(&job_id).map(|lease| lease.epoch) {
+            if held >= epoch {
+                tracing::debug!(job.id = %job_id, job.epoch = epoch, "an offer of a lease already seen");
+                return Ok(());
+            }
+            // A newer lease of the same job: the old one is lost.
+            self.cancel(job_id, held);
+        }
+        match self.place(&offer) {
+            Ok(engine) => {
+                let state = State::Accepted { lapses_at: Instant::now() + COMMIT_WITHIN };
+                self.leases.insert(job_id, Lease { epoch, engine, state });
+                self.say(FromNode::Accept { job_id, epoch }).await
+            }
+            Err(reason) => self.say(FromNode::Decline { job_id, epoch, reason }).await,
+        }
+    }
+
+    /// The engine that has a free slot for the job, or why there is none.
+    fn place(&self, offer: &Offer) -> Result<usize, String> {
+        if self.drain.is_some() {
+            return Err("draining".into());
+        }
+        let engine = self
+            .engines
+            .iter()
+            .position(|engine| engine.model().id == offer.model)
+            .ok_or_else(|| format!("model {} is not served here", offer.model))?;
+        let config = self.engines[engine].config();
+        let needed = u64::from(offer.prompt_tokens) + u64::from(offer.output_tokens_max);
+        if needed > config.context_tokens as u64 {
+            return Err(format!("{needed} tokens do not fit a slot of {}", config.context_tokens));
+        }
+        let leased = self.leases.values().filter(|lease| lease.engine == engine).count();
+        if leased >= config.slots { Err(format!("all {} slots are taken", config.slots)) } else { Ok(engine) }
+    }
+
+    async fn begin(&mut self, job_id: JobId, epoch: u32, work: Work) -> Result<(), Error> {
+        let accepted = self.leases.get_mut(&job_id).filter(|lease| lease.epoch == epoch);
+        let Some(lease @ Lease { state: State::Accepted { .. }, .. }) = accepted else {
+            tracing::debug!(job.id = %job_id, job.epoch = epoch, "a commit of no lease that waits for it");
+            return Ok(());
+        };
+        let request = match self.engines[lease.engine].submit(work) {
+            Ok(request) => request,
+            Err(refused) => {
+                self.leases.remove(&job_id);
+                return self.say(FromNode::Failed { job_id, epoch, message: refused.to_string() }).await;
+            }
+        };
+        let committed_at = Instant::now();
+        let (identity, outgoing, node_id) = (self.identity.clone(), self.outgoing.clone(), self.node_id);
+        let task = self.jobs.spawn(async move {
+            job::run(job::Lease { job_id, epoch, node_id }, request, committed_at, &identity, &outgoing).await;
+            (job_id, epoch)
+        });
+        lease.state = State::Running { task };
+        Ok(())
+    }
+
+    fn cancel(&mut self, job_id: JobId, epoch: u32) {
+        if self.leases.get(&job_id).is_none_or(|lease| lease.epoch != epoch) {
+            tracing::debug!(job.id = %job_id, job.epoch = epoch, "a cancellation of no lease held");
+            return;
+        }
+        if let Some(Lease { state: State::Running { task }, .. }) = self.leases.remove(&job_id) {
+            // Dropping the task drops its request, which frees the sequence.
+            task.abort();
+        }
+    }
+
+    /// Forgets a lease whose task ended by itself; those of aborted tasks are forgotten already.
+    fn forget(&mut self, ended: Option<(JobId, u32)>) {
+        if let Some((job_id, epoch)) = ended
+            && self.leases.get(&job_id).is_some_and(|lease| lease.epoch == epoch)
+        {
+            self.leases.remove(&job_id);
+        }
+    }
+
+    async fn beat(&mut self) -> Result<(), Error> {
+        if let Some(dead) = self.engines.iter().find(|engine| !engine.is_running()) {
+            return Err(Error::EngineStopped { model: dead.model().id.clone() });
+        }
+        let now = Instant::now();
+        self.leases.retain(|_, lease| !matches!(lease.state, State::Accepted { lapses_at } if lapses_at <= now));
+        let mut load = Load::default();
+        for engine in self.engines {
+            let of_engine = engine.load();
+            load.running += of_engine.running as u32;
+            load.waiting += of_engine.waiting as u32;
+        }
+        metrics::gauge!("tokengrid_node_sequences_running").set(load.running);
+        metrics::gauge!("tokengrid_node_sequences_waiting").set(load.waiting);
+        self.say(FromNode::Heartbeat(load)).await
+    }
+
+    async fn say(&self, message: FromNode) -> Result<(), Error> {
+        self.outgoing.send(message).await.map_err(|_| Error::Closed)
+    }
+}
+
+/// The deadline of draining, once it is wanted.
+async fn wanted(draining: &mut watch::Receiver<Option<Instant>>) -> Result<Instant, watch::error::RecvError> {
+    let deadline = draining.wait_for(Option::is_some).await?;
+    Ok(deadline.expect("waited for"))
+}

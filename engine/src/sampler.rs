@@ -1,0 +1,261 @@
+//! Which token comes next: pure functions of the logits, the request's settings and the position.
+//!
+//! Randomness comes from a counter-based generator keyed by (seed, position) alone: nothing else in the batch, no earlier
+//! draw and no restart changes it. So a sequence that goes on at another node draws what it would have drawn here, as far as
+//! the logits agree (see [`crate::backend::llama`] on where they do not).
+
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+
+use primitives::node_protocol::Sampling;
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+/// Draws one request's tokens and remembers them for the penalties.
+#[derive(Debug)]
+pub struct Sampler {
+    settings: Sampling,
+    drawn: BTreeMap<u32, u32>,
+}
+
+impl Sampler {
+    /// A sampler that has drawn nothing.
+    pub fn new(settings: Sampling) -> Self {
+        Self { settings, drawn: BTreeMap::new() }
+    }
+
+    /// Counts a token of the output, drawn here or at another node.
+    pub fn record(&mut self, id: u32) {
+        *self.drawn.entry(id).or_default() += 1;
+    }
+
+    /// The token at this position of the sequence, or none if no logit is a number.
+    pub fn sample(&self, logits: &[f32], position: usize) -> Option<u32> {
+        let penalised;
+        let logits = if self.settings.frequency_penalty == 0.0 && self.settings.presence_penalty == 0.0 {
+            logits
+        } else {
+            penalised = penalise(logits, &self.drawn, &self.settings);
+            &penalised
+        };
+        if self.settings.temperature <= 0.0 {
+            return likeliest(logits);
+        }
+        draw(logits, &self.settings, fraction(self.settings.seed, position))
+    }
+}
+
+/// The logits, less `frequency_penalty` for each time a token was drawn and `presence_penalty` once.
+fn penalise(logits: &[f32], drawn: &BTreeMap<u32, u32>, settings: &Sampling) -> Vec<f32> {
+    let mut logits = logits.to_vec();
+    for (&id, &times) in drawn {
+        if let Some(logit) = logits.get_mut(id as usize) {
+            *logit -= settings.frequency_penalty * times as f32 + settings.presence_penalty;
+        }
+    }
+    logits
+}
+
+/// The token of the greatest logit, the lowest id of equals.
+fn likeliest(logits: &[f32]) -> Option<u32> {
+    let mut best: Option<(u32, f32)> = None;
+    for (id, &logit) in (0..).zip(logits) {
+        if !logit.is_nan() && best.is_none_or(|(_, greatest)| logit > greatest) {
+            best = Some((id, logit));
+        }
+    }
+    best.filter(|&(_, logit)| logit > f32::NEG_INFINITY).map(|(id, _)| id)
+}
+
+/// A number of [0, 1) that is a function of seed and position: ChaCha8 with the seed as key and the position as stream.
+fn fraction(seed: u64, position: usize) -> f64 {
+    let mut key = [0; 32];
+    key[..8].copy_from_slice(&seed.to_le_bytes());
+    let mut generator = ChaCha8Rng::from_seed(key);
+    generator.set_stream(position as u64);
+    (generator.next_u64() >> 11) as f64 / (1_u64 << 53) as f64
+}
+
+#[derive(Clone, Copy)]
+struct Candidate {
+    id: u32,
+    /// The probability, up to a factor that all candidates share.
+    weight: f64,
+}
+
+/// Likelier first, the lower id of equals.
+fn by_weight(a: &Candidate, b: &Candidate) -> Ordering {
+    b.weight.total_cmp(&a.weight).then(a.id.cmp(&b.id))
+}
+
+/// Temperature, then `top_k`, then `top_p` of what is left, then the draw.
+fn draw(logits: &[f32], settings: &Sampling, fraction: f64) -> Option<u32> {
+    let greatest = logits[likeliest(logits)? as usize];
+    let temperature = f64::from(settings.temperature);
+    let weight = |logit: f32| match f64::from(logit) - f64::from(greatest) {
+        // Of infinite or undefined logits the greatest counts and the others do not.
+        difference if difference.is_nan() => f64::from(u8::from(logit == greatest)),
+        difference => (difference / temperature).exp(),
+    };
+    let mut candidates: Vec<Candidate> =
+        (0..).zip(logits).map(|(id, &logit)| Candidate { id, weight: weight(logit) }).collect();
+    if settings.top_k > 0 {
+        rank(&mut candidates, settings.top_k as usize);
+        candidates.truncate(settings.top_k as usize);
+    }
+    if settings.top_p < 1.0 {
+        let kept = nucleus(&mut candidates, f64::from(settings.top_p));
+        candidates.truncate(kept);
+    }
+    pick(&candidates, fraction)
+}
+
+/// Puts the likeliest `count` first, in order.
+fn rank(candidates: &mut [Candidate], count: usize) {
+    if count < candidates.len() {
+        candidates.select_nth_unstable_by(count, by_weight);
+    }
+    let count = count.min(candidates.len());
+    candidates[..count].sort_unstable_by(by_weight);
+}
+
+/// How many of the likeliest it takes to reach the probability; ranks those. At least one.
+fn nucleus(candidates: &mut [Candidate], probability: f64) -> usize {
+    let wanted = probability * candidates.iter().map(|candidate| candidate.weight).sum::<f64>();
+    // A nucleus is nearly always small: ranking ever wider beginnings avoids sorting the whole vocabulary.
+    let mut width = 64;
+    loop {
+        rank(candidates, width);
+        let mut sum = 0.0;
+        for (count, candidate) in (1..).zip(candidates.iter().take(width)) {
+            sum += candidate.weight;
+            if sum >= wanted {
+                return count;
+            }
+        }
+        if width >= candidates.len() {
+            return candidates.len();
+        }
+        width *= 8;
+    }
+}
+
+/// The candidate under which the fraction of the whole weight falls.
+fn pick(candidates: &[Candidate], fraction: f64) -> Option<u32> {
+    let mut left = fraction * candidates.iter().map(|candidate| candidate.weight).sum::<f64>();
+    for candidate in candidates {
+        left -= candidate.weight;
+        if left < 0.0 {
+            return Some(candidate.id);
+        }
+    }
+    // Rounding may leave a crumb: the last that can be drawn at all.
+    candidates.iter().rev().find(|candidate| candidate.weight > 0.0).map(|candidate| candidate.id)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn settings(temperature: f32, top_k: u32, top_p: f32, seed: u64) -> Sampling {
+        Sampling { temperature, top_k, top_p, seed, ..Sampling::greedy() }
+    }
+
+    fn frequencies(settings: &Sampling, logits: &[f32]) -> Vec<f64> {
+        let sampler = Sampler::new(settings.clone());
+        let mut counts = vec![0_u32; logits.len()];
+        for position in 0..20_000 {
+            counts[sampler.sample(logits, position).unwrap() as usize] += 1;
+        }
+        counts.into_iter().map(|count| f64::from(count) / 20_000.0).collect()
+    }
+
+    #[test]
+    fn greedy_takes_the_greatest_and_the_lowest_id_of_equals() {
+        let sampler = Sampler::new(Sampling::greedy());
+        assert_eq!(sampler.sample(&[1.0, 3.0, 3.0, f32::NAN], 0), Some(1));
+        assert_eq!(sampler.sample(&[f32::NAN, f32::NEG_INFINITY], 0), None);
+        assert_eq!(sampler.sample(&[f32::NAN, -5.0, f32::INFINITY], 0), Some(2));
+    }
+
+    #[test]
+    fn draws_follow_the_probabilities() {
+        let logits = [0.5_f32.ln(), 0.3_f32.ln(), 0.2_f32.ln(), f32::NEG_INFINITY];
+        let measured = frequencies(&settings(1.0, 0, 1.0, 7), &logits);
+        for (measured, expected) in measured.iter().zip([0.5, 0.3, 0.2, 0.0]) {
+            assert!((measured - expected).abs() < 0.015, "{measured} for {expected}");
+        }
+    }
+
+    #[test]
+    fn top_k_and_top_p_keep_the_likeliest() {
+        let logits = [0.2_f32.ln(), 0.5_f32.ln(), 0.3_f32.ln()];
+        assert_eq!(frequencies(&settings(1.0, 2, 1.0, 1), &logits)[0], 0.0);
+        assert_eq!(frequencies(&settings(1.0, 0, 0.79, 1), &logits)[0], 0.0);
+        assert!(frequencies(&settings(1.0, 0, 0.81, 1), &logits)[0] > 0.0);
+        // top_p is of what top_k left: 0.5 / 0.8 reaches 0.6.
+        assert_eq!(frequencies(&settings(1.0, 2, 0.6, 1), &logits)[1], 1.0);
+        assert_eq!(frequencies(&settings(1.0, 0, 0.0, 1), &logits)[1], 1.0);
+    }
+
+    #[test]
+    fn a_low_temperature_sharpens_and_a_high_one_flattens() {
+        let logits = [0.0, 1.0];
+        assert!(frequencies(&settings(0.1, 0, 1.0, 3), &logits)[1] > 0.99);
+        assert!(frequencies(&settings(100.0, 0, 1.0, 3), &logits)[1] < 0.53);
+        assert_eq!(frequencies(&settings(f32::MIN_POSITIVE, 0, 1.0, 3), &logits)[1], 1.0);
+    }
+
+    #[test]
+    fn penalties_lower_what_was_drawn() {
+        let mut sampler =
+            Sampler::new(Sampling { frequency_penalty: 0.4, presence_penalty: 0.3, ..Sampling::greedy() });
+        let logits = [1.0, 0.0];
+        sampler.record(0);
+        assert_eq!(sampler.sample(&logits, 0), Some(0), "1.0 - 0.4 - 0.3 > 0");
+        sampler.record(0);
+        assert_eq!(sampler.sample(&logits, 0), Some(1), "1.0 - 0.8 - 0.3 < 0");
+    }
+
+    /// Pins the generator: a change here breaks resuming between nodes of two versions.
+    #[test]
+    fn the_fraction_of_a_seed_and_position_never_changes() {
+        let fractions = [fraction(0, 0), fraction(0, 1), fraction(1, 0), fraction(u64::MAX, 4_095)];
+        assert_eq!(fractions.map(|fraction| (fraction * 1e6) as u32), [836_919, 789_161, 381_489, 215_178]);
+    }
+
+    proptest! {
+        #[test]
+        fn a_draw_depends_on_seed_and_position_alone(
+            logits in proptest::collection::vec(-8.0_f32..8.0, 1..300),
+            seed in any::<u64>(), position in 0_usize..100_000, top_k in 0_u32..100, top_p in 0.0_f32..=1.0,
+        ) {
+            let sampler = Sampler::new(settings(0.8, top_k, top_p, seed));
+            let first = sampler.sample(&logits, position);
+            // Whatever others drew in between.
+            let _ = sampler.sample(&logits, position + 1);
+            let _ = Sampler::new(settings(0.8, top_k, top_p, seed ^ 1)).sample(&logits, position);
+            prop_assert_eq!(first, Sampler::new(settings(0.8, top_k, top_p, seed)).sample(&logits, position));
+            prop_assert!((first.unwrap() as usize) < logits.len());
+        }
+
+        #[test]
+        fn the_nucleus_found_by_widening_is_the_nucleus_found_by_sorting(
+            logits in proptest::collection::vec(-3.0_f32..3.0, 1..700), probability in 0.0_f64..1.0,
+        ) {
+            let mut candidates: Vec<Candidate> =
+                (0..).zip(&logits).map(|(id, logit)| Candidate { id, weight: f64::from(logit.exp()) }).collect();
+            let mut sorted = candidates.clone();
+            sorted.sort_by(by_weight);
+            let count = nucleus(&mut candidates, probability);
+            let ids = |of: &[Candidate]| of[..count].iter().map(|candidate| candidate.id).collect::<Vec<_>>();
+            prop_assert_eq!(ids(&candidates), ids(&sorted));
+            let total: f64 = sorted.iter().map(|candidate| candidate.weight).sum();
+            let mass = |count: usize| sorted[..count].iter().map(|candidate| candidate.weight).sum::<f64>();
+            prop_assert!(mass(count) >= probability * total * (1.0 - 1e-9));
+            prop_assert!(count == 1 || mass(count - 1) < probability * total * (1.0 + 1e-9));
+        }
+    }
+}

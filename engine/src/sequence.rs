@@ -1,0 +1,208 @@
+//! One request's life: its tokens, its text, and when it ends.
+
+use primitives::node_protocol::{FinishReason, Sampling, Work};
+
+use crate::error::Refused;
+use crate::model::Model;
+use crate::sampler::Sampler;
+use crate::text::TextStream;
+
+/// The most stop texts of a request.
+const STOPS_MAX: usize = 16;
+
+/// The longest stop text. *Units*: bytes.
+const STOP_BYTES_MAX: usize = 1024;
+
+/// New tokens and the text they complete.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Frame {
+    /// 0, 1, 2 … without gaps.
+    pub seq: u32,
+    /// Usually one token; none when only held text was left to give.
+    pub ids: Vec<u32>,
+    /// Whole characters only; may lag behind the tokens.
+    pub text: String,
+}
+
+/// What a request took, the same whether it ended or was cancelled.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Tokens of the prompt, without resumed ones.
+    pub prompt_tokens: u32,
+    /// Tokens given in frames. A token that ends the output is neither given nor counted; the tokens of a stop text are
+    /// counted, although their text is not given.
+    pub output_tokens: u32,
+}
+
+/// A request's tokens and where it stands.
+///
+/// A resumed request is the same as one that made its resumed tokens here: they are fed as a part of the prompt, replayed
+/// through text and penalties, and count towards the limit. Only what they gave before is not given again.
+#[derive(Debug)]
+pub struct Sequence {
+    /// The prompt, then the output.
+    ids: Vec<u32>,
+    prompt_tokens: usize,
+    /// Where the output of this request begins: after prompt and resumed tokens.
+    resumed_to: usize,
+    /// How long `ids` may grow.
+    tokens_max: usize,
+    /// How many of `ids` the cache holds.
+    fed: usize,
+    sampler: Sampler,
+    text: TextStream,
+    /// Text that resumed tokens completed and that was not delivered.
+    undelivered: String,
+    frames: u32,
+    finished: Option<FinishReason>,
+}
+
+impl Sequence {
+    /// Checks a request and replays what it resumes.
+    ///
+    /// # Errors
+    /// Every refusal but those of a full or stopped engine.
+    pub fn try_new(work: Work, model: &Model, slot_tokens: usize) -> Result<Self, Refused> {
+        check(&work, model, slot_tokens)?;
+        let prompt_tokens = work.prompt.len();
+        let mut sequence = Self {
+            ids: work.prompt,
+            prompt_tokens,
+            resumed_to: prompt_tokens + work.resume.len(),
+            tokens_max: prompt_tokens + work.output_tokens_max as usize,
+            fed: 0,
+            sampler: Sampler::new(work.sampling),
+            text: TextStream::new(work.stop),
+            undelivered: String::new(),
+            frames: 0,
+            finished: None,
+        };
+        let mut made = String::new();
+        for id in work.resume {
+            if sequence.finished.is_none() {
+                made += &sequence.append(id, model);
+            }
+        }
+        let delivered = usize::try_from(work.resume_text_bytes).unwrap_or(usize::MAX);
+        let rest = made.get(delivered..).ok_or(Refused::ResumeText { made: made.len(), delivered })?;
+        sequence.undelivered = rest.into();
+        Ok(sequence)
+    }
+
+    /// Tokens to feed before the first draw.
+    pub fn prefill_tokens(&self) -> usize {
+        self.ids.len()
+    }
+
+    /// Tokens that may still be made.
+    pub fn output_left(&self) -> usize {
+        self.tokens_max - self.ids.len()
+    }
+
+    /// Whether a client already reads this output: it waits in the middle of a sentence.
+    pub fn resumes(&self) -> bool {
+        self.resumed_to > self.prompt_tokens
+    }
+
+    /// Why it ended, once it has.
+    pub fn finished(&self) -> Option<FinishReason> {
+        self.finished
+    }
+
+    /// What it took so far.
+    pub fn usage(&self) -> Usage {
+        Usage {
+            prompt_tokens: self.prompt_tokens as u32,
+            output_tokens: self.ids.len().saturating_sub(self.resumed_to) as u32,
+        }
+    }
+
+    /// The next tokens to feed, and the position of the first.
+    pub fn feed(&mut self, tokens: usize) -> (usize, &[u32]) {
+        let from = self.fed;
+        self.fed += tokens;
+        (from, &self.ids[from..self.fed])
+    }
+
+    /// Draws the token that follows all others and gives what it completes; none if the logits are broken.
+    pub fn draw(&mut self, logits: &[f32], model: &Model) -> Option<Frame> {
+        let id = self.sampler.sample(logits, self.ids.len())?;
+        let made = self.ids.len();
+        let text = self.append(id, model);
+        let ids = self.ids[made..].to_vec();
+        Some(self.frame(ids, text))
+    }
+
+    /// A frame of the text that resumed tokens left over, for a request that ended before any work.
+    pub fn leftover(&mut self) -> Frame {
+        self.frame(Vec::new(), String::new())
+    }
+
+    fn frame(&mut self, ids: Vec<u32>, text: String) -> Frame {
+        let frame = Frame { seq: self.frames, ids, text: std::mem::take(&mut self.undelivered) + &text };
+        // An empty frame is not sent, so it takes no number.
+        self.frames += u32::from(!frame.is_empty());
+        frame
+    }
+
+    /// Takes a token and gives the text it completes.
+    fn append(&mut self, id: u32, model: &Model) -> String {
+        if model.ends(id) {
+            self.finished = Some(FinishReason::Stop);
+            return self.text.finish();
+        }
+        self.ids.push(id);
+        self.sampler.record(id);
+        let mut text = self.text.push(model.piece(id));
+        if self.text.stopped() {
+            self.finished = Some(FinishReason::Stop);
+        } else if self.ids.len() >= self.tokens_max {
+            self.finished = Some(FinishReason::Length);
+            text += &self.text.finish();
+        }
+        text
+    }
+}
+
+impl Frame {
+    /// Whether it carries nothing.
+    pub fn is_empty(&self) -> bool {
+        self.ids.is_empty() && self.text.is_empty()
+    }
+}
+
+fn check(work: &Work, model: &Model, slot_tokens: usize) -> Result<(), Refused> {
+    if work.prompt.is_empty() {
+        return Err(Refused::EmptyPrompt);
+    }
+    if work.output_tokens_max == 0 {
+        return Err(Refused::NoOutput);
+    }
+    let output = work.resume.len().max(work.output_tokens_max as usize);
+    let needed = work.prompt.len().saturating_add(output);
+    if needed > slot_tokens {
+        return Err(Refused::ContextExceeded { needed, available: slot_tokens });
+    }
+    let vocabulary = model.vocabulary_len();
+    if let Some(&id) = work.prompt.iter().chain(&work.resume).find(|&&id| id as usize >= vocabulary) {
+        return Err(Refused::UnknownToken { id, vocabulary });
+    }
+    if work.stop.len() > STOPS_MAX || work.stop.iter().any(|stop| stop.is_empty() || stop.len() > STOP_BYTES_MAX) {
+        return Err(Refused::Stops { most: STOPS_MAX, bytes_max: STOP_BYTES_MAX });
+    }
+    check_sampling(&work.sampling)
+}
+
+fn check_sampling(sampling: &Sampling) -> Result<(), Refused> {
+    let Sampling { temperature, top_p, frequency_penalty, presence_penalty, top_k: _, seed: _ } = *sampling;
+    let numbers = [
+        ("temperature", temperature, "0 or more", temperature >= 0.0),
+        ("top_p", top_p, "from 0 to 1", (0.0..=1.0).contains(&top_p)),
+        ("frequency_penalty", frequency_penalty, "a number", true),
+        ("presence_penalty", presence_penalty, "a number", true),
+    ];
+    match numbers.into_iter().find(|&(_, value, _, inside)| !inside || !value.is_finite()) {
+        Some((name, value, range, _)) => Err(Refused::Sampling { name, range, value }),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,9 @@
+//! The room against its real model, and the node against a control plane that the tests play.
+
+#![expect(clippy::unwrap_used, reason = "a test stops at the first thing that is not as it should be")]
+
+mod bundled;
+mod engine;
+mod node;
+mod resume;
+mod tokeniser;

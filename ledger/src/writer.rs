@@ -1,0 +1,154 @@
+//! The writer's handle: what the rest of the system asks of the ledger.
+
+mod task;
+
+use primitives::clock::Clock;
+use primitives::id::JobId;
+use sqlx::PgPool;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+
+use self::task::{Command, Task};
+use crate::SHARD;
+use crate::block::BlockRef;
+use crate::error::Error;
+use crate::hold::{Hold, HoldPart, OpenHold};
+use crate::recipe::Request;
+use crate::recipe::credit::{PromoGrant, TopUp};
+use crate::recipe::job::{JobHold, JobSettlement, JobVoid};
+use crate::repo;
+
+/// How many requests may wait for the writer; who comes later waits outside.
+const QUEUE_MAX: usize = 8_192;
+
+/// Asks the one writer of a shard; clones ask the same one.
+///
+/// Every request is safe to repeat: the same body under the same job, lot or reference gets the first answer.
+#[derive(Clone)]
+pub struct Writer {
+    queue: mpsc::Sender<Command>,
+    pool: PgPool,
+    clock: Clock,
+    epoch: i64,
+}
+
+/// The running writer; dropped, it stops at once and leaves what it had not committed undone.
+pub struct WriterTask {
+    task: JoinSet<Result<(), Error>>,
+    stop: Option<oneshot::Sender<()>>,
+}
+
+impl Writer {
+    /// Takes the shard over and starts to write; earlier writers are fenced off by a higher epoch.
+    ///
+    /// Keeps two connections of its own beside the pool's. *Errors*: [`Error::WriterRunning`] while another writer lives; one that
+    /// has just died is waited for, two seconds at most.
+    pub async fn start(pool: PgPool, clock: Clock) -> Result<(Self, WriterTask), Error> {
+        let (sender, queue) = mpsc::channel(QUEUE_MAX);
+        let (stop, stopped) = oneshot::channel();
+        let task = Task::start(pool.clone(), clock.clone(), SHARD, queue).await?;
+        let epoch = task.epoch();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(task.run(stopped));
+        Ok((Self { queue: sender, pool, clock, epoch }, WriterTask { task: tasks, stop: Some(stop) }))
+    }
+
+    /// Sets a job's worst case aside: decided at once, in the order of arrival; durable when [`Hold::durable`] says so.
+    ///
+    /// *Errors*: [`Error::InsufficientFunds`] with what is missing.
+    pub async fn hold(&self, hold: JobHold) -> Result<Hold, Error> {
+        let job_id = hold.job_id;
+        let (decided, decision) = oneshot::channel();
+        let durable = self.send(Request::Hold(hold), Some(decided)).await?;
+        let parts = decision.await.map_err(|_| Error::Stopped)??;
+        Ok(Hold { job_id, parts, durable, block: None })
+    }
+
+    /// Ends a job: what it cost is taken, the rest of its hold is free, its providers are credited and its usage is kept; all
+    /// of it durable on return.
+    ///
+    /// *Errors*: [`Error::NoOpenHold`], [`Error::ChargeAboveHold`], [`Error::UsageMismatch`], [`Error::StrangersHold`].
+    pub async fn settle(&self, settlement: JobSettlement) -> Result<BlockRef, Error> {
+        self.post(Request::Settle(settlement)).await
+    }
+
+    /// Ends a job that failed: its whole hold is free, durably on return.
+    ///
+    /// *Errors*: [`Error::NoOpenHold`] when there is none, or it was settled.
+    pub async fn void(&self, job_id: JobId) -> Result<BlockRef, Error> {
+        self.post(Request::Void(JobVoid { job_id })).await
+    }
+
+    /// Gives a tenant a promo lot, durably on return.
+    pub async fn grant_promo(&self, grant: PromoGrant) -> Result<BlockRef, Error> {
+        self.post(Request::Promo(grant)).await
+    }
+
+    /// Credits a tenant's payment, durably on return.
+    pub async fn top_up(&self, top_up: TopUp) -> Result<BlockRef, Error> {
+        self.post(Request::TopUp(top_up)).await
+    }
+
+    /// Voids the holds whose time is over, and tells how many; for a sweeper that runs every few seconds.
+    pub async fn void_expired(&self) -> Result<usize, Error> {
+        let now = self.clock.now();
+        self.void_all(|hold| hold.expires_at <= now).await
+    }
+
+    /// Voids the holds that earlier writers left, and tells how many; for the start of a control plane whose jobs died with it.
+    pub async fn void_abandoned(&self) -> Result<usize, Error> {
+        self.void_all(|hold| hold.epoch < self.epoch).await
+    }
+
+    async fn void_all(&self, which: impl Fn(&OpenHold) -> bool) -> Result<usize, Error> {
+        let holds = {
+            let mut conn = self.pool.acquire().await?;
+            repo::open_holds(&mut conn, SHARD).await?
+        };
+        let mut answers = Vec::new();
+        for hold in holds.iter().filter(|hold| which(hold)) {
+            answers.push(self.send(Request::Void(JobVoid { job_id: hold.job_id }), None).await?);
+        }
+        let mut voided = 0;
+        for answer in answers {
+            match answer.await.map_err(|_| Error::Stopped)? {
+                Ok(_) => voided += 1,
+                // It was settled while we looked.
+                Err(Error::NoOpenHold { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(voided)
+    }
+
+    async fn post(&self, request: Request) -> Result<BlockRef, Error> {
+        self.send(request, None).await?.await.map_err(|_| Error::Stopped)?
+    }
+
+    async fn send(
+        &self,
+        request: Request,
+        decided: Option<oneshot::Sender<Result<Vec<HoldPart>, Error>>>,
+    ) -> Result<oneshot::Receiver<Result<BlockRef, Error>>, Error> {
+        let (durable, answer) = oneshot::channel();
+        self.queue.send(Command { request, decided, durable }).await.map_err(|_| Error::Stopped)?;
+        Ok(answer)
+    }
+}
+
+impl WriterTask {
+    /// Waits for the writer's end: deposed, broken, or drained after every [`Writer`] was dropped.
+    pub async fn wait(&mut self) -> Result<(), Error> {
+        match self.task.join_next().await {
+            Some(Ok(result)) => result,
+            Some(Err(_)) => Err(Error::Stopped),
+            None => Ok(()),
+        }
+    }
+
+    /// Takes no more requests, commits those that wait, frees the shard, and ends.
+    pub async fn shutdown(mut self) -> Result<(), Error> {
+        drop(self.stop.take());
+        self.wait().await
+    }
+}

@@ -1,0 +1,402 @@
+//! What the control plane and a node say to each other, over the one WebSocket that the node opens.
+//!
+//! Every message is one JSON text frame. The node speaks first:
+//!
+//! ```text
+//! node                          control plane
+//!  │ HELLO (who, descriptor) ──────▶│
+//!  │◀────────── CHALLENGE (nonce)   │
+//!  │ PROOF (signature) ────────────▶│
+//!  │◀──── WELCOME, or REFUSED and the connection closes
+//!  │ HEARTBEAT every second ───────▶│
+//!  │◀──────────── OFFER (job, epoch)│
+//!  │ ACCEPT or DECLINE ────────────▶│
+//!  │◀────────────── COMMIT (work)   │   the prompt travels only after the node took the job
+//!  │ TOKENS … ─────────────────────▶│
+//!  │ FINISHED (receipt) or FAILED ─▶│
+//!  │◀──── CANCEL, whenever the job is no longer wanted
+//!  │ GOODBYE ──────────────────────▶│   draining: no more offers, running work ends first
+//! ```
+//!
+//! A *lease* is (node, job, epoch). The epoch rises each time a job is given to another node; a message that carries an
+//! older one is dropped and never paid. A node's word is never money: what is paid is counted from delivered frames.
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{JobId, NodeId};
+
+/// The version both sides must speak.
+pub const VERSION: u32 = 1;
+
+/// The longest message either side reads. *Units*: bytes.
+pub const MESSAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// What a node signs to prove its key: this, the nonce's bytes, then its public key's bytes.
+pub const PROOF_CONTEXT: &[u8] = b"tokengrid node proof v1\n";
+
+/// A node's message.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum FromNode {
+    /// Opens the conversation.
+    Hello(Box<Hello>),
+    /// Answers the challenge.
+    Proof {
+        /// Ed25519 over [`proof_message`], in hexadecimal.
+        signature: String,
+    },
+    /// Tells the node's load, each `heartbeat_ms`.
+    Heartbeat(Load),
+    /// Takes the offered job.
+    Accept {
+        /// Which job.
+        job_id: JobId,
+        /// Under which lease.
+        epoch: u32,
+    },
+    /// Leaves the offered job to others.
+    Decline {
+        /// Which job.
+        job_id: JobId,
+        /// Under which lease.
+        epoch: u32,
+        /// Why, for the operator.
+        reason: String,
+    },
+    /// Tokens, in order.
+    Tokens(TokenFrame),
+    /// The job ended as it should.
+    Finished {
+        /// Why the output ended.
+        reason: FinishReason,
+        /// The node's account of the work.
+        receipt: Box<SignedReceipt>,
+    },
+    /// The node could not do the job; another may.
+    Failed {
+        /// Which job.
+        job_id: JobId,
+        /// Under which lease.
+        epoch: u32,
+        /// What went wrong, for the operator.
+        message: String,
+    },
+    /// The node drains: it takes no more offers.
+    Goodbye,
+}
+
+/// The control plane's message.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum ToNode {
+    /// Asks for proof of the key.
+    Challenge {
+        /// 32 random bytes in hexadecimal.
+        nonce: String,
+    },
+    /// The node is in.
+    Welcome {
+        /// Its identity from now on.
+        node_id: NodeId,
+        /// How often it tells its load.
+        heartbeat_ms: u32,
+    },
+    /// The node is not let in; the connection closes.
+    Refused {
+        /// A word for programs, such as `join_token_used`.
+        code: String,
+        /// A sentence for people that says what to do.
+        message: String,
+    },
+    /// Offers a job.
+    Offer(Offer),
+    /// Gives the accepted job's work.
+    Commit {
+        /// Which job.
+        job_id: JobId,
+        /// Under which lease.
+        epoch: u32,
+        /// What to do.
+        work: Box<Work>,
+    },
+    /// The job is no longer wanted; its sequence is freed at once and nothing more is sent for it.
+    Cancel {
+        /// Which job.
+        job_id: JobId,
+        /// Under which lease.
+        epoch: u32,
+    },
+}
+
+/// A node's introduction.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Hello {
+    /// The version the node speaks, [`VERSION`].
+    pub protocol: u32,
+    /// Who it claims to be.
+    pub credential: Credential,
+    /// What it is.
+    pub descriptor: NodeDescriptor,
+}
+
+/// How a node is known.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Credential {
+    /// A first visit, with a one-time token.
+    Join {
+        /// The secret that the provider was shown.
+        token: String,
+        /// The node's Ed25519 public key in hexadecimal.
+        public_key: String,
+    },
+    /// A return; the key was registered at the first visit.
+    Known {
+        /// The identity given then.
+        node_id: NodeId,
+    },
+}
+
+/// A machine and what it serves.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NodeDescriptor {
+    /// What the provider calls it.
+    pub name: String,
+    /// Where it stands.
+    pub tier: Tier,
+    /// The chip, as the vendor names it.
+    pub chip: String,
+    /// Threads given to the engine.
+    pub threads: u32,
+    /// Memory of the machine or chip. *Units*: bytes.
+    pub memory_bytes: u64,
+    /// The engine and its version, such as `llama.cpp 0.1.161`.
+    pub engine: String,
+    /// The node program's version.
+    pub version: String,
+    /// The models loaded and ready.
+    pub models: Vec<ServedModel>,
+}
+
+/// Where a node stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Tier {
+    /// A data centre.
+    Cloud,
+    /// A site near its users.
+    Edge,
+    /// A person's own machine.
+    Terminal,
+}
+
+impl Tier {
+    /// The word stored and shown.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Cloud => "cloud",
+            Self::Edge => "edge",
+            Self::Terminal => "terminal",
+        }
+    }
+}
+
+/// One model on a node.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ServedModel {
+    /// The model's name in the catalogue, such as `spark-1`.
+    pub model: String,
+    /// SHA-256 of the weights' file, in hexadecimal.
+    pub weights_sha256: String,
+    /// How the weights are stored, such as `F16` or `Q8_0`.
+    pub quantisation: String,
+    /// Prompt and output together. *Units*: tokens a sequence.
+    pub context_tokens: u32,
+    /// Sequences decoded at once.
+    pub slots: u32,
+}
+
+/// What a node is doing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Load {
+    /// Sequences in the batch.
+    pub running: u32,
+    /// Accepted jobs that wait for a slot.
+    pub waiting: u32,
+}
+
+/// A job, as far as a node must know it to accept.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Offer {
+    /// Which job.
+    pub job_id: JobId,
+    /// The lease's fencing token.
+    pub epoch: u32,
+    /// The offer lapses after this long.
+    pub expires_ms: u32,
+    /// The model's name.
+    pub model: String,
+    /// The prompt's length, with what other nodes already delivered. *Units*: tokens.
+    pub prompt_tokens: u32,
+    /// The most tokens that may still come.
+    pub output_tokens_max: u32,
+}
+
+/// What a node is to do.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Work {
+    /// The prompt, as token ids of the model's registered tokenizer.
+    pub prompt: Vec<u32>,
+    /// Output token ids that another node already delivered; the output goes on after them.
+    pub resume: Vec<u32>,
+    /// How many bytes of text those ids already gave the client.
+    pub resume_text_bytes: u64,
+    /// The most output tokens, the resumed ones included.
+    pub output_tokens_max: u32,
+    /// Texts that end the output and are not part of it.
+    pub stop: Vec<String>,
+    /// How tokens are drawn.
+    pub sampling: Sampling,
+}
+
+/// How tokens are drawn from the model's distribution.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Sampling {
+    /// 0 takes the likeliest token.
+    pub temperature: f32,
+    /// Keep the likeliest tokens up to this probability; 1 keeps all.
+    pub top_p: f32,
+    /// Keep this many of the likeliest; 0 keeps all.
+    pub top_k: u32,
+    /// With the position, the only source of randomness.
+    pub seed: u64,
+    /// Lowers a token's logit by this for each time it was drawn.
+    pub frequency_penalty: f32,
+    /// Lowers a drawn token's logit by this once.
+    pub presence_penalty: f32,
+}
+
+impl Sampling {
+    /// Always the likeliest token.
+    pub fn greedy() -> Self {
+        Self { temperature: 0.0, top_p: 1.0, top_k: 0, seed: 0, frequency_penalty: 0.0, presence_penalty: 0.0 }
+    }
+}
+
+/// A few tokens and the text that they complete.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TokenFrame {
+    /// Which job.
+    pub job_id: JobId,
+    /// Under which lease.
+    pub epoch: u32,
+    /// 0, 1, 2 … within the lease, without gaps.
+    pub seq: u32,
+    /// The new tokens.
+    pub ids: Vec<u32>,
+    /// Whole characters that can be shown; may lag behind the tokens, never run ahead.
+    pub text: String,
+}
+
+/// Why an output ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FinishReason {
+    /// The model ended its turn, or a stop text came.
+    Stop,
+    /// The limit was reached.
+    Length,
+}
+
+impl FinishReason {
+    /// The word stored and shown.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Stop => "stop",
+            Self::Length => "length",
+        }
+    }
+}
+
+/// A node's own account of a lease's work.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Receipt {
+    /// Which job.
+    pub job_id: JobId,
+    /// Under which lease.
+    pub epoch: u32,
+    /// Who did it.
+    pub node_id: NodeId,
+    /// Tokens of the prompt, without resumed ones.
+    pub prompt_tokens: u32,
+    /// Tokens that this lease sent.
+    pub output_tokens: u32,
+    /// SHA-256 over those tokens' ids, each four bytes little-endian, in hexadecimal.
+    pub output_sha256: String,
+    /// From commit to the first token.
+    pub first_token_ms: u32,
+    /// From commit to the end.
+    pub total_ms: u32,
+}
+
+/// A receipt and the signature over [`Receipt::signed_bytes`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SignedReceipt {
+    /// What the node says.
+    pub receipt: Receipt,
+    /// Ed25519, in hexadecimal.
+    pub signature: String,
+}
+
+impl Receipt {
+    /// The bytes that are signed: a context line, then the fields in order, one a line.
+    pub fn signed_bytes(&self) -> Vec<u8> {
+        let Self { job_id, epoch, node_id, prompt_tokens, output_tokens, output_sha256, first_token_ms, total_ms } =
+            self;
+        format!(
+            "tokengrid receipt v1\n{job_id}\n{epoch}\n{node_id}\n{prompt_tokens}\n{output_tokens}\n{output_sha256}\n\
+             {first_token_ms}\n{total_ms}\n"
+        )
+        .into_bytes()
+    }
+}
+
+/// The bytes a node signs to prove that it holds its key.
+pub fn proof_message(nonce: &[u8], public_key: &[u8]) -> Vec<u8> {
+    [PROOF_CONTEXT, nonce, public_key].concat()
+}
+
+/// SHA-256 over token ids, each four bytes little-endian, in hexadecimal: the receipt's `output_sha256`.
+pub fn output_sha256<'a>(ids: impl IntoIterator<Item = &'a u32>) -> String {
+    use sha2::{Digest, Sha256};
+    let mut hasher = Sha256::new();
+    for id in ids {
+        hasher.update(id.to_le_bytes());
+    }
+    hex::encode(hasher.finalize())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_reads_back_and_names_its_type() {
+        let message = FromNode::Tokens(TokenFrame {
+            job_id: JobId(uuid::Uuid::nil()),
+            epoch: 1,
+            seq: 0,
+            ids: vec![7, 8],
+            text: "ab".into(),
+        });
+        let json = serde_json::to_string(&message).unwrap();
+        assert!(json.starts_with(r#"{"type":"tokens","job_id":"job_0000"#), "{json}");
+        assert_eq!(serde_json::from_str::<FromNode>(&json).unwrap(), message);
+    }
+
+    #[test]
+    fn a_message_of_no_known_type_is_refused() {
+        assert!(serde_json::from_str::<FromNode>(r#"{"type":"bribe"}"#).is_err());
+        assert!(serde_json::from_str::<ToNode>(r#"{"type":"cancel"}"#).is_err());
+    }
+}

@@ -1,0 +1,91 @@
+//! The official `openai` client from npm against a running system: the flows in `tests/clients`.
+
+use serde_json::{Value, json};
+use tests::books;
+use tests::client::MODEL;
+use tests::model;
+use tests::node::NodeSettings;
+use tests::system::TestSystem;
+use tests::wait::in_time;
+use tokio::process::Command;
+
+#[tokio::test]
+async fn the_official_client_completes_streams_calls_tools_and_reads_errors() {
+    let system = TestSystem::start().await;
+    let rich = system.demo.tenant.api_key.clone();
+    let run = async |flow: &str| flow_of(&system, flow, &rich, &[]).await;
+
+    let (plain, stream) = (run("plain").await, run("stream").await);
+    assert_eq!((&plain["object"], &plain["model"]), (&json!("chat.completion"), &json!(MODEL)));
+    assert_eq!(plain["request_id"], plain["id"], "the request id is the job's");
+    assert_eq!(stream["request_id"], stream["id"]);
+    for told in ["text", "finish_reason", "usage", "model"] {
+        assert_eq!(plain[told], stream[told], "{told}");
+    }
+    assert!(plain["usage"]["completion_tokens"].as_i64().is_some_and(|tokens| tokens > 0), "{plain}");
+    assert!(stream["pieces"].as_i64().is_some_and(|pieces| pieces > 0), "{stream}");
+    let job = books::job(&mut system.database().await, plain["id"].as_str().unwrap()).await;
+    assert_eq!(json!(job.output_tokens), plain["usage"]["completion_tokens"]);
+
+    let tools = run("tools").await;
+    assert_eq!(tools["finish_reason"], "tool_calls", "{tools}");
+    let call = &tools["calls"][0];
+    assert_eq!((&call["name"], &call["arguments"]), (&json!("get_weather"), &json!({"city": "Paris"})));
+
+    let models = run("models").await;
+    assert_eq!((&models["ids"], &models["model"]["id"]), (&json!([MODEL]), &json!(MODEL)));
+    assert_eq!((&models["unknown"]["class"], &models["unknown"]["status"]), (&json!("NotFoundError"), &json!(404)));
+
+    let errors = run("errors").await;
+    for (case, class, status, code, param) in [
+        ("unknown_model", "NotFoundError", 404, "model_not_found", json!("model")),
+        ("bad_key", "AuthenticationError", 401, "invalid_api_key", json!(null)),
+        ("negative_max_tokens", "BadRequestError", 400, "invalid_value", json!("max_tokens")),
+        ("no_messages", "BadRequestError", 400, "invalid_value", json!("messages")),
+    ] {
+        let error = &errors[case];
+        let found = (&error["class"], &error["status"], &error["code"], &error["param"]);
+        assert_eq!(found, (&json!(class), &json!(status), &json!(code), &param), "{case}: {error}");
+    }
+    system.end().await;
+}
+
+#[tokio::test]
+async fn the_official_client_leaves_a_stream_and_pays_for_what_came() {
+    let slow = NodeSettings::default().tokens_per_second_max(20);
+    let system = TestSystem::builder().node(slow).start().await;
+    let key = system.demo.tenant.api_key.clone();
+    let left = flow_of(&system, "cancel", &key, &[("QUESTION", "Count from 1 to 100"), ("STOP_AFTER", "3")]).await;
+    assert_eq!((&left["pieces"], &left["aborted"]), (&json!(3), &json!(true)), "{left}");
+    system.settled().await;
+    let job = books::job(&mut system.database().await, left["request_id"].as_str().unwrap()).await;
+    assert_eq!(job.status, "cancelled");
+    assert!(job.output_tokens.is_some_and(|tokens| (3..200).contains(&tokens)), "{job:?}");
+    system.end().await;
+}
+
+#[tokio::test]
+async fn the_official_client_is_told_when_there_is_no_money() {
+    let system = TestSystem::builder().credit("0.000001").node(NodeSettings::default()).start().await;
+    let key = system.demo.tenant.api_key.clone();
+    let errors = flow_of(&system, "errors", &key, &[("POOR_API_KEY", &key)]).await;
+    let error = &errors["no_money"];
+    assert_eq!((&error["status"], &error["code"]), (&json!(402), &json!("insufficient_funds")), "{errors}");
+    assert_eq!(error["type"], "insufficient_quota");
+    system.end().await;
+}
+
+/// Runs a flow of `tests/clients` with node and gives the JSON line that it printed.
+async fn flow_of(system: &TestSystem, flow: &str, key: &str, env: &[(&str, &str)]) -> Value {
+    let folder = model::workspace().join("tests/clients");
+    let installed = folder.join("node_modules/openai").is_dir();
+    assert!(installed, "{} has no node_modules: run `cargo xtask test`, which installs them", folder.display());
+    let mut node = Command::new("node");
+    node.arg(format!("{flow}.mjs")).current_dir(&folder).kill_on_drop(true);
+    node.env("BASE_URL", format!("http://{}/v1", system.control_plane.address)).env("API_KEY", key).env("MODEL", MODEL);
+    node.envs(env.iter().copied());
+    let output = in_time(&format!("{flow}.mjs ended"), node.output()).await.expect("node is installed");
+    let printed = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{flow}.mjs: {printed}{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_str(printed.trim()).unwrap_or_else(|error| panic!("{flow}.mjs printed {printed:?}: {error}"))
+}

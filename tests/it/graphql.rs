@@ -1,0 +1,366 @@
+//! `/graphql`: a person's way from sign-up to receipt, and the walls between tenants.
+
+use serde_json::{Value, json};
+use tests::client::{Answer, Client, MODEL, ask};
+use tests::node::NodeSettings;
+use tests::system::TestSystem;
+
+const SIGN_UP: &str = "mutation($input: UserSignUpInput!) {
+    userSignUp(input: $input) { me { email kind tenant { name } roles { role } } refusal { code param } }
+}";
+const SIGN_IN: &str = "mutation($input: SessionCreateInput!) {
+    sessionCreate(input: $input) { me { email } refusal { code } }
+}";
+const KEY_CREATE: &str = "mutation($input: ApiKeyCreateInput!) {
+    apiKeyCreate(input: $input) { apiKey { id name hint } secret refusal { code param } }
+}";
+const KEY_REVOKE: &str =
+    "mutation($input: ApiKeyRevokeInput!) { apiKeyRevoke(input: $input) { id revokedAt refusal { code } } }";
+const SUBMIT: &str = "mutation($input: JobSubmitInput!) {
+    jobSubmit(input: $input) { job { id status hold { amount currency } } repeated refusal { code message } }
+}";
+const TOKENS: &str = "subscription($id: ID!) {
+    jobTokens(jobId: $id) {
+        __typename
+        ... on JobPiece { text tokens }
+        ... on JobEnded { status finishReason promptTokens outputTokens charge { amount } failure { code } }
+    }
+}";
+const RECEIPT: &str = "query($id: ID!) {
+    receipt(jobId: $id) {
+        status promptTokens completionTokens total { amount currency } holdReleased { amount }
+        lines { meter quantity unitPrice { perMillion } amount { amount } }
+        transfers { kind debit credit amount { amount } }
+        block { height hash }
+        segments { nodeId tokens outcome }
+    }
+}";
+const BALANCE: &str =
+    "{ balance { posted { amount currency } pending { amount } available { amount } lots { kind } } }";
+const PASSWORD: &str = "correct horse battery";
+
+#[tokio::test]
+async fn a_person_signs_up_makes_a_key_runs_a_job_and_reads_its_receipt() {
+    let builder = TestSystem::builder().setting("TOKENGRID_SIGNUP_CREDIT", "0.5");
+    let system = builder.node(NodeSettings::default()).start().await;
+    let person = sign_up(&system, "ada@example.com").await;
+
+    let me = data(&person, "{ me { email tenant { name } roles { role } } }", json!({})).await["me"].clone();
+    assert_eq!(me, json!({"email": "ada@example.com", "tenant": {"name": "Ada"}, "roles": [{"role": "TENANT_OWNER"}]}));
+    let balance = data(&person, BALANCE, json!({})).await["balance"].clone();
+    assert_eq!((&balance["available"]["amount"], &balance["lots"]), (&json!("0.5"), &json!([{"kind": "PROMO"}])));
+
+    let created = data(&person, KEY_CREATE, json!({"input": {"name": "laptop"}})).await["apiKeyCreate"].clone();
+    let (secret, key_id) = (created["secret"].as_str().unwrap(), &created["apiKey"]["id"]);
+    assert!(secret.starts_with("tgk_") && secret.ends_with(created["apiKey"]["hint"].as_str().unwrap()));
+    let listed = person.graphql("{ apiKeys { nodes { id name } } }", json!({})).await;
+    assert_eq!(listed["data"]["apiKeys"]["nodes"], json!([{"id": key_id, "name": "laptop"}]));
+    assert!(!listed.to_string().contains(secret), "a secret is shown once");
+
+    let job = submit(&person, "What is 12 + 30?").await;
+    let (text, ended) = follow(&person, &job).await;
+    assert!(!text.is_empty());
+    assert_eq!((&ended["status"], &ended["failure"]), (&json!("DONE"), &json!(null)));
+    // Followed again, after its end, it reads the same; and a later reader of the record finds the same figures.
+    assert_eq!(follow(&person, &job).await, (text, ended.clone()));
+    let jobs = data(&person, "{ jobs { nodes { id status charge { amount } } } }", json!({})).await["jobs"].clone();
+    assert_eq!(jobs["nodes"], json!([{"id": job, "status": "DONE", "charge": ended["charge"]}]));
+
+    let receipt = data(&person, RECEIPT, json!({"id": job})).await["receipt"].clone();
+    assert_receipt_adds_up(&receipt);
+    assert_eq!(receipt["total"]["amount"], ended["charge"]["amount"]);
+    let after = data(&person, BALANCE, json!({})).await["balance"].clone();
+    let left = nanos("0.5") - nanos(receipt["total"]["amount"].as_str().unwrap());
+    assert_eq!(
+        (nanos(after["available"]["amount"].as_str().unwrap()), &after["pending"]["amount"]),
+        (left, &json!("0"))
+    );
+
+    a_key_opens_the_api_until_it_is_revoked(&system, &person, secret, key_id).await;
+    sessions_begin_with_the_right_password_and_end(&system, &person).await;
+    system.end().await;
+}
+
+async fn a_key_opens_the_api_until_it_is_revoked(system: &TestSystem, person: &Client, secret: &str, key_id: &Value) {
+    let program = system.stranger().with_key(secret);
+    let answer = program.chat(&ask("What is 12 + 30?").max_tokens(10)).await.ok();
+    let receipt = data(&program, RECEIPT, json!({"id": answer.id()})).await["receipt"].clone();
+    assert_receipt_adds_up(&receipt);
+    assert_eq!(receipt["completionTokens"], answer.usage()["completion_tokens"].to_string());
+    assert_eq!(error_of(&program, KEY_CREATE, json!({"input": {"name": "more"}})).await, "forbidden");
+
+    let revoked = data(person, KEY_REVOKE, json!({"input": {"id": key_id}})).await["apiKeyRevoke"].clone();
+    assert_eq!((&revoked["id"], &revoked["refusal"]), (key_id, &json!(null)));
+    let refused = program.chat(&ask("What is 12 + 30?")).await;
+    assert_eq!((refused.status, refused.code()), (401, "invalid_api_key"));
+    let again = data(person, KEY_REVOKE, json!({"input": {"id": key_id}})).await["apiKeyRevoke"].clone();
+    assert_eq!(again["refusal"]["code"], "not_found");
+}
+
+async fn sessions_begin_with_the_right_password_and_end(system: &TestSystem, person: &Client) {
+    let sign_in = |email: &str, password: &str| json!({"input": {"email": email, "password": password}});
+    let stranger = system.stranger();
+    for (email, password) in [("ada@example.com", "wrong horse battery"), ("nobody@example.com", PASSWORD)] {
+        let refused = data(&stranger, SIGN_IN, sign_in(email, password)).await["sessionCreate"].clone();
+        assert_eq!((&refused["refusal"]["code"], &refused["me"]), (&json!("wrong_password"), &json!(null)));
+    }
+    let browser = system.stranger().browser();
+    let opened = data(&browser, SIGN_IN, sign_in("ADA@example.com ", PASSWORD)).await["sessionCreate"].clone();
+    assert_eq!(opened["me"]["email"], "ada@example.com");
+    assert_eq!(data(&browser, "{ me { email } }", json!({})).await["me"]["email"], "ada@example.com");
+
+    for client in [&browser, person] {
+        data(client, "mutation { sessionEnd { endedAt refusal { code } } }", json!({})).await;
+    }
+    assert_eq!(data(&browser, "{ me { email } }", json!({})).await["me"], json!(null));
+    // The token itself opens nothing any more, however it is sent.
+    assert_eq!(error_of(person, "{ jobs { nodes { id } } }", json!({})).await, "invalid_api_key");
+}
+
+#[tokio::test]
+async fn what_a_sign_up_or_a_job_lacks_is_said_in_its_payload() {
+    let builder = TestSystem::builder().setting("TOKENGRID_SIGNUP_CREDIT", "0.000001");
+    let system = builder.node(NodeSettings::default()).start().await;
+    let stranger = system.stranger();
+    let sign_up_with = |email: &str, password: &str, name: &str| json!({"input": {"email": email, "password": password, "tenantName": name}});
+    for (variables, code, param) in [
+        (sign_up_with("ada", PASSWORD, "Ada"), "invalid_value", json!("email")),
+        (sign_up_with("ada@example.com", "short", "Ada"), "invalid_value", json!("password")),
+        (sign_up_with("ada@example.com", PASSWORD, " "), "invalid_value", json!("tenantName")),
+    ] {
+        let payload = data(&stranger, SIGN_UP, variables).await["userSignUp"].clone();
+        assert_eq!(payload, json!({"me": null, "refusal": {"code": code, "param": param}}));
+    }
+    let person = sign_up(&system, "ada@example.com").await;
+    let taken = data(&stranger, SIGN_UP, sign_up_with("Ada@Example.com", PASSWORD, "Ada")).await["userSignUp"].clone();
+    assert_eq!(taken["refusal"]["code"], "conflict");
+
+    for (change, code) in [
+        (json!({"maxTokens": 900}), "insufficient_funds"),
+        (json!({"maxTokens": -1}), "invalid_value"),
+        (json!({"temperature": 9}), "invalid_value"),
+        (json!({"messages": []}), "invalid_value"),
+        (json!({"model": "gpt-99"}), "model_not_found"),
+        (json!({"messages": [{"role": "USER", "content": "12 + 30 ".repeat(4_000)}]}), "context_length_exceeded"),
+    ] {
+        let mut input = input_of("Hello");
+        input.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+        let payload = data(&person, SUBMIT, json!({"input": input})).await["jobSubmit"].clone();
+        assert_eq!((&payload["refusal"]["code"], &payload["job"]), (&json!(code), &json!(null)), "{payload}");
+    }
+    system.end().await;
+}
+
+#[tokio::test]
+async fn a_stranger_finds_nothing_of_another_tenant() {
+    let system = TestSystem::start().await;
+    let (ada, eve) = (sign_up(&system, "ada@example.com").await, sign_up(&system, "eve@example.com").await);
+    let job = submit(&ada, "What is 12 + 30?").await;
+    follow(&ada, &job).await;
+    let key = data(&ada, KEY_CREATE, json!({"input": {"name": "laptop"}})).await["apiKeyCreate"].clone();
+
+    for client in [&eve, &system.client()] {
+        assert_eq!(error_of(client, "query($id: ID!) { job(id: $id) { id } }", json!({"id": job})).await, "not_found");
+        assert_eq!(error_of(client, RECEIPT, json!({"id": job})).await, "not_found");
+        let followed = client.subscribe(TOKENS, json!({"id": job})).await.next().await.unwrap();
+        assert_eq!(followed["errors"][0]["extensions"]["code"], "not_found", "{followed}");
+        let theirs = data(client, "{ jobs { nodes { id } } }", json!({})).await["jobs"].clone();
+        assert_eq!(theirs["nodes"], json!([]));
+    }
+    let revoked = data(&eve, KEY_REVOKE, json!({"input": {"id": key["apiKey"]["id"]}})).await["apiKeyRevoke"].clone();
+    assert_eq!((&revoked["refusal"]["code"], &revoked["id"]), (&json!("not_found"), &json!(null)));
+    assert_eq!(data(&eve, "{ apiKeys { nodes { id } } }", json!({})).await["apiKeys"]["nodes"], json!([]));
+    let program = system.stranger().with_key(key["secret"].as_str().unwrap());
+    assert_eq!(program.get("/v1/models").await.status, 200, "the key still opens what it opened");
+    assert_eq!(data(&eve, BALANCE, json!({})).await["balance"]["available"]["amount"], "5");
+
+    // The same word for "the same request" means different jobs to different tenants.
+    let mut input = input_of("What is 12 + 30?");
+    input["idempotencyKey"] = json!("order-66");
+    let mut ids = vec![];
+    for client in [&ada, &eve] {
+        let first = data(client, SUBMIT, json!({"input": input})).await["jobSubmit"].clone();
+        follow(client, first["job"]["id"].as_str().unwrap()).await;
+        let again = data(client, SUBMIT, json!({"input": input})).await["jobSubmit"].clone();
+        assert_eq!((&first["repeated"], &again["repeated"]), (&json!(false), &json!(true)));
+        assert_eq!(first["job"]["id"], again["job"]["id"]);
+        ids.push(first["job"]["id"].clone());
+    }
+    assert_ne!(ids[0], ids[1]);
+    system.end().await;
+}
+
+/// Fields that anybody may use: signing in and up, and the question who one is, which is nobody.
+const PUBLIC: [&str; 3] = ["me", "sessionCreate", "userSignUp"];
+
+#[tokio::test]
+async fn every_field_but_the_public_ones_refuses_a_caller_without_credentials() {
+    let system = TestSystem::builder().start().await;
+    let stranger = system.stranger();
+    let schema = stranger.graphql(INTROSPECTION, json!({})).await["data"]["__schema"].clone();
+    let mut tried = 0;
+    for (root, operation) in
+        [("queryType", "query"), ("mutationType", "mutation"), ("subscriptionType", "subscription")]
+    {
+        for field in type_of(&schema, schema[root]["name"].as_str().unwrap())["fields"].as_array().unwrap() {
+            let name = field["name"].as_str().unwrap();
+            if PUBLIC.contains(&name) {
+                continue;
+            }
+            let query = format!("{operation} {{ {} }}", usage_of(&schema, field));
+            let answer = match operation {
+                "subscription" => stranger.subscribe(&query, json!({})).await.next().await.unwrap(),
+                _ => stranger.graphql(&query, json!({})).await,
+            };
+            let code = &answer["errors"][0]["extensions"]["code"];
+            assert_eq!(code, "missing_credential", "{query}: {answer}");
+            tried += 1;
+        }
+    }
+    assert!(tried >= 10, "only {tried} fields were tried");
+    let wrong = system.stranger().with_key("tgk_0000");
+    assert_eq!(error_of(&wrong, "{ me { id } }", json!({})).await, "invalid_api_key");
+    let followed = wrong.subscribe(TOKENS, json!({"id": "job_1"})).await.next().await.unwrap();
+    assert!(followed["errors"].is_array(), "{followed}");
+}
+
+const INTROSPECTION: &str = "{ __schema {
+    queryType { name } mutationType { name } subscriptionType { name }
+    types {
+        name kind enumValues { name }
+        inputFields { name type { kind name ofType { kind name ofType { kind name ofType { kind name } } } } }
+        fields {
+            name
+            type { kind name ofType { kind name ofType { kind name ofType { kind name } } } }
+            args { name type { kind name ofType { kind name ofType { kind name ofType { kind name } } } } }
+        }
+    }
+} }";
+
+fn type_of<'s>(schema: &'s Value, name: &str) -> &'s Value {
+    let types = schema["types"].as_array().unwrap();
+    types.iter().find(|found| found["name"] == name).unwrap_or_else(|| panic!("the schema has no type {name}"))
+}
+
+/// The field with a value for each argument that it needs, and something selected from what it gives.
+fn usage_of(schema: &Value, field: &Value) -> String {
+    let args = field["args"].as_array().unwrap().iter().filter(|arg| arg["type"]["kind"] == "NON_NULL");
+    let args: Vec<String> =
+        args.map(|arg| format!("{}: {}", arg["name"].as_str().unwrap(), value_of(schema, &arg["type"]))).collect();
+    let args = if args.is_empty() { String::new() } else { format!("({})", args.join(", ")) };
+    let mut given = &field["type"];
+    while given["ofType"].is_object() {
+        given = &given["ofType"];
+    }
+    let selection = if matches!(given["kind"].as_str(), Some("SCALAR" | "ENUM")) { "" } else { " { __typename }" };
+    format!("{}{args}{selection}", field["name"].as_str().unwrap())
+}
+
+/// Some value of a type, written in GraphQL.
+fn value_of(schema: &Value, wanted: &Value) -> String {
+    let name = wanted["name"].as_str().unwrap_or_default();
+    match wanted["kind"].as_str().unwrap() {
+        "NON_NULL" => value_of(schema, &wanted["ofType"]),
+        "LIST" => "[]".to_owned(),
+        "ENUM" => type_of(schema, name)["enumValues"][0]["name"].as_str().unwrap().to_owned(),
+        "INPUT_OBJECT" => {
+            let fields = type_of(schema, name)["inputFields"].as_array().unwrap();
+            let needed = fields.iter().filter(|field| field["type"]["kind"] == "NON_NULL");
+            let fields = needed
+                .map(|field| format!("{}: {}", field["name"].as_str().unwrap(), value_of(schema, &field["type"])));
+            format!("{{{}}}", fields.collect::<Vec<_>>().join(", "))
+        }
+        _ => match name {
+            "Int" => "1".to_owned(),
+            "Float" => "1.5".to_owned(),
+            "Boolean" => "true".to_owned(),
+            "DateTime" => "\"2030-01-01T00:00:00Z\"".to_owned(),
+            "BigInt" | "Decimal" => "\"1\"".to_owned(),
+            _ => "\"x\"".to_owned(),
+        },
+    }
+}
+
+/// Signs a person up with a tenant of the name before the @; a client that speaks with their session's token.
+async fn sign_up(system: &TestSystem, email: &str) -> Client {
+    let name = email[..1].to_uppercase() + email.split_once('@').unwrap().0.get(1..).unwrap();
+    let input = json!({"email": email, "password": PASSWORD, "tenantName": name});
+    let body = json!({"query": SIGN_UP, "variables": {"input": input}}).to_string();
+    let answer: Answer = system.stranger().post_raw("/graphql", body).await.ok();
+    assert_eq!(answer.body["data"]["userSignUp"]["me"]["email"], email, "{}", answer.body);
+    let cookie = answer.header("set-cookie").expect("the session comes as a cookie");
+    assert!(cookie.contains("HttpOnly") && cookie.contains("SameSite=Lax"), "{cookie}");
+    let token = cookie.split(';').next().and_then(|pair| pair.strip_prefix("tokengrid_session=")).unwrap();
+    system.stranger().with_key(token)
+}
+
+fn input_of(question: &str) -> Value {
+    json!({"model": MODEL, "messages": [{"role": "USER", "content": question}], "maxTokens": 20})
+}
+
+async fn submit(client: &Client, question: &str) -> String {
+    let payload = data(client, SUBMIT, json!({"input": input_of(question)})).await["jobSubmit"].clone();
+    assert_eq!(payload["refusal"], json!(null), "{payload}");
+    assert!(nanos(payload["job"]["hold"]["amount"].as_str().unwrap()) > 0, "{payload}");
+    payload["job"]["id"].as_str().unwrap().to_owned()
+}
+
+/// Follows a job to its end: its text and its last event.
+async fn follow(client: &Client, job: &str) -> (String, Value) {
+    let mut socket = client.subscribe(TOKENS, json!({"id": job})).await;
+    let mut text = String::new();
+    loop {
+        let event = socket.next().await.expect("the subscription ends with the job's end");
+        let output = &event["data"]["jobTokens"];
+        match output["__typename"].as_str() {
+            Some("JobPiece") => text.push_str(output["text"].as_str().unwrap()),
+            Some("JobEnded") => {
+                let ended = output.clone();
+                assert_eq!(socket.next().await, None, "nothing comes after the end");
+                return (text, ended);
+            }
+            _ => panic!("neither a piece nor the end: {event}"),
+        }
+    }
+}
+
+/// Lines sum to the total; price times quantity is each line's amount; what was held is captured or released.
+fn assert_receipt_adds_up(receipt: &Value) {
+    let amount = |value: &Value| nanos(value["amount"].as_str().unwrap_or_else(|| panic!("no amount: {value}")));
+    let total = amount(&receipt["total"]);
+    let lines = receipt["lines"].as_array().unwrap();
+    assert_eq!(lines.iter().map(|line| amount(&line["amount"])).sum::<i64>(), total, "{receipt}");
+    for line in lines {
+        let quantity: i64 = line["quantity"].as_str().unwrap().parse().unwrap();
+        let per_million = nanos(line["unitPrice"]["perMillion"].as_str().unwrap());
+        assert_eq!(amount(&line["amount"]) * 1_000_000, quantity * per_million, "{line}");
+    }
+    let sum = |kind: &str| -> i64 {
+        let transfers = receipt["transfers"].as_array().unwrap();
+        transfers.iter().filter(|transfer| transfer["kind"] == kind).map(|transfer| amount(&transfer["amount"])).sum()
+    };
+    assert_eq!(sum("CAPTURE"), total, "{receipt}");
+    assert_eq!(sum("PENDING"), total + amount(&receipt["holdReleased"]), "{receipt}");
+    assert_eq!(receipt["block"]["hash"].as_str().unwrap().len(), 64);
+    let tokens = receipt["segments"].as_array().unwrap().iter().map(|segment| segment["tokens"].as_str().unwrap());
+    let tokens: i64 = tokens.map(|tokens| tokens.parse::<i64>().unwrap()).sum();
+    assert_eq!(json!(tokens.to_string()), receipt["completionTokens"], "{receipt}");
+}
+
+/// Nano-units of an amount such as "0.000016".
+fn nanos(amount: &str) -> i64 {
+    amount.parse::<primitives::money::Nanos>().unwrap().0
+}
+
+async fn data(client: &Client, query: &str, variables: Value) -> Value {
+    let answer = client.graphql(query, variables).await;
+    assert!(answer["errors"].is_null(), "{query}: {answer}");
+    answer["data"].clone()
+}
+
+/// The code of the answer's first error.
+async fn error_of(client: &Client, query: &str, variables: Value) -> String {
+    let answer = client.graphql(query, variables).await;
+    let code = answer["errors"][0]["extensions"]["code"].as_str();
+    code.unwrap_or_else(|| panic!("{query} was not refused: {answer}")).to_owned()
+}

@@ -1,0 +1,19 @@
+//! App tests: the whole system, met as its users, its nodes and its mishaps meet it.
+
+// This file is compiled for tests only; the attribute says so to clippy, which lets tests unwrap.
+#[cfg(test)]
+mod clients;
+#[cfg(test)]
+mod crash;
+#[cfg(test)]
+mod graphql;
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+mod money;
+#[cfg(test)]
+mod nodes;
+#[cfg(test)]
+mod openai;
+#[cfg(test)]
+mod tidy;

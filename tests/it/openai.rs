@@ -1,0 +1,222 @@
+//! `/v1`: answers whole and streamed, and every refusal by its status and code.
+
+use serde_json::{Value, json};
+use tests::books;
+use tests::client::{Answer, Chat, Client, MODEL, ask, ask_at_length, streamed};
+use tests::node::NodeSettings;
+use tests::system::TestSystem;
+
+#[tokio::test]
+async fn an_answer_is_the_same_whole_and_streamed() {
+    let system = TestSystem::start().await;
+    let client = system.client();
+    let question = ask("What is 12 + 30?").max_tokens(40);
+
+    let whole = client.chat(&question).await.ok();
+    assert_eq!(whole.header("x-request-id"), Some(whole.id()));
+    assert!(whole.id().starts_with("job_"), "{}", whole.id());
+    assert_eq!(whole.body["object"], "chat.completion");
+    assert_eq!(whole.body["model"], MODEL);
+    assert!(!whole.text().is_empty());
+
+    let stream = client.stream(&streamed(&question)).await;
+    assert_eq!(stream.headers["content-type"], "text/event-stream");
+    let request_id = stream.headers["x-request-id"].to_str().unwrap().to_owned();
+    let stream = stream.rest().await;
+    assert_eq!((&stream.id, stream.done), (&request_id, true));
+    assert_eq!(stream.text, whole.text());
+    assert_eq!(stream.finish_reason.as_deref(), Some(whole.finish_reason()));
+    assert_eq!(stream.usage.as_ref(), Some(whole.usage()));
+
+    let without_usage = client.stream(&question.clone().with("stream", true)).await.rest().await;
+    assert_eq!((without_usage.text.as_str(), without_usage.usage), (whole.text(), None));
+
+    the_length_limit_ends_an_output(&client).await;
+    a_stop_text_ends_an_output_and_is_not_part_of_it(&client).await;
+    the_same_seed_gives_the_same_text(&client).await;
+    the_models_that_can_be_asked_for_are_listed(&client).await;
+    system.end().await;
+}
+
+async fn the_length_limit_ends_an_output(client: &Client) {
+    let short = client.chat(&ask_at_length().max_tokens(7)).await.ok();
+    assert_eq!((short.finish_reason(), &short.usage()["completion_tokens"]), ("length", &json!(7)));
+    let total = short.usage()["prompt_tokens"].as_u64().unwrap() + 7;
+    assert_eq!(short.usage()["total_tokens"], total);
+}
+
+async fn a_stop_text_ends_an_output_and_is_not_part_of_it(client: &Client) {
+    let full = client.chat(&ask_at_length().max_tokens(60)).await.ok();
+    // From the middle, so that it spans tokens and the engine has to hold text back.
+    let stop: String = full.text().chars().skip(12).take(3).collect();
+    let (before, _) = full.text().split_once(&stop).unwrap();
+    let question = ask_at_length().max_tokens(60).with("stop", json!([stop, "never said"]));
+    let stopped = client.chat(&question).await.ok();
+    assert_eq!((stopped.text(), stopped.finish_reason()), (before, "stop"));
+    assert_eq!(client.stream(&streamed(&question)).await.rest().await.text, before);
+    assert!(stopped.usage()["completion_tokens"].as_u64() < full.usage()["completion_tokens"].as_u64());
+}
+
+async fn the_same_seed_gives_the_same_text(client: &Client) {
+    let drawn = ask("Tell me about Tokengrid.").max_tokens(30).with("temperature", 1.5);
+    let (once, again) = (drawn.clone().with("seed", 7), drawn.clone().with("seed", 7));
+    let (once, again) = tokio::join!(client.chat(&once), client.chat(&again));
+    assert_eq!(once.ok().text(), again.ok().text());
+}
+
+async fn the_models_that_can_be_asked_for_are_listed(client: &Client) {
+    let list = client.get("/v1/models").await.ok().body;
+    assert_eq!((&list["object"], list["data"].as_array().map(Vec::len)), (&json!("list"), Some(1)));
+    let one = client.get(&format!("/v1/models/{MODEL}")).await.ok().body;
+    assert_eq!(one, list["data"][0]);
+    assert_eq!((&one["id"], &one["object"], &one["available"]), (&json!(MODEL), &json!("model"), &json!(true)));
+    assert_refused(&client.get("/v1/models/no-such-model").await, 404, "model_not_found", Some("model"));
+}
+
+#[tokio::test]
+async fn a_described_tool_is_called_with_json_arguments() {
+    let system = TestSystem::start().await;
+    let client = system.client();
+    let tool = json!({"type": "function", "function": {
+        "name": "get_weather", "description": "Get the current weather",
+        "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
+    }});
+    let question = ask("What is the weather in Paris?").max_tokens(64).with("tools", json!([tool]));
+
+    let whole = client.chat(&question).await.ok();
+    let call = &whole.body["choices"][0]["message"]["tool_calls"][0];
+    assert_eq!(whole.finish_reason(), "tool_calls", "{}", whole.body);
+    assert_eq!((&call["type"], &call["function"]["name"]), (&json!("function"), &json!("get_weather")));
+    let arguments: Value = serde_json::from_str(call["function"]["arguments"].as_str().unwrap()).unwrap();
+    assert_eq!(arguments, json!({"city": "Paris"}));
+
+    let stream = client.stream(&streamed(&question)).await.rest().await;
+    assert_eq!((stream.text.as_str(), stream.finish_reason.as_deref()), ("", Some("tool_calls")));
+    assert_eq!(stream.tool_calls[0]["function"], call["function"]);
+    assert_eq!(stream.tool_calls[0]["index"], 0);
+    system.end().await;
+}
+
+#[tokio::test]
+async fn every_bad_request_has_its_typed_error() {
+    let system = TestSystem::builder().start().await;
+    let client = system.client();
+    let question = ask("What is 12 + 30?");
+
+    let (nobody, unknown) = (system.stranger(), client.with_key("tgk_0000"));
+    assert_refused(&nobody.chat(&question).await, 401, "missing_credential", None);
+    assert_refused(&nobody.get("/v1/models").await, 401, "missing_credential", None);
+    assert_refused(&unknown.chat(&question).await, 401, "invalid_api_key", None);
+    assert_refused(&client.with_key("no.such.session").chat(&question).await, 401, "invalid_api_key", None);
+
+    assert_refused(
+        &client.chat(&question.clone().with("model", "gpt-99")).await,
+        404,
+        "model_not_found",
+        Some("model"),
+    );
+    let endless = ask(&"12 + 30 ".repeat(4_000));
+    assert_refused(&client.chat(&endless).await, 400, "context_length_exceeded", Some("messages"));
+
+    for (field, value) in [
+        ("max_tokens", json!(-1)),
+        ("max_tokens", json!(0)),
+        ("max_completion_tokens", json!(1_000_000_000_000_i64)),
+        ("temperature", json!(-0.1)),
+        ("temperature", json!(1e300)),
+        ("top_p", json!(2)),
+        ("top_k", json!(-3)),
+        ("frequency_penalty", json!(99)),
+        ("n", json!(1_000)),
+        ("stop", json!(["a", "b", "c", "d", "e"])),
+        ("messages", json!([])),
+        ("tools", json!([{"type": "spell"}])),
+        ("logit_bias", json!({"1": 100})),
+    ] {
+        let answer = client.chat(&question.clone().with(field, value.clone())).await;
+        assert_refused(&answer, 400, "invalid_value", Some(field));
+    }
+    let strangers_role = question.clone().with("messages", json!([{"role": "king", "content": "hi"}]));
+    assert_refused(&client.chat(&strangers_role).await, 400, "invalid_value", Some("messages[0].role"));
+    for broken in [
+        "",
+        "{",
+        "[]",
+        "null",
+        "{\"model\": 3}",
+        "{\"model\": \"spark-1\", \"messages\": [{\"role\": \"user\", \"content\": \"\u{0}",
+    ] {
+        assert_refused(&client.post_raw("/v1/chat/completions", broken).await, 400, "invalid_value", None);
+    }
+    assert_refused(&client.post_raw("/v1/chat/completions", vec![b'x'; 2 << 20]).await, 413, "body_too_large", None);
+    assert_refused(&client.get("/v1/no-such-route").await, 404, "not_found", None);
+    let graphql = client.post_raw("/graphql", vec![b'x'; 2 << 20]).await;
+    assert_eq!((graphql.status, &graphql.body["errors"][0]["extensions"]["code"]), (413, &json!("body_too_large")));
+    assert_eq!(client.post_raw("/graphql", "{").await.status, 400);
+
+    let no_jobs = books::jobs(&mut system.database().await).await;
+    assert_eq!(no_jobs, [], "what is refused before it is admitted leaves nothing");
+    system.end().await;
+}
+
+#[tokio::test]
+async fn without_a_node_a_request_is_told_to_come_back_and_costs_nothing() {
+    let mut system = TestSystem::builder().start().await;
+    let client = system.client();
+    let before = client.get("/v1/models").await.ok().body;
+    assert_eq!(before["data"][0]["available"], false);
+
+    let refused = client.chat(&ask("What is 12 + 30?")).await;
+    assert_refused(&refused, 503, "unavailable", None);
+    assert!(refused.header("retry-after").is_some_and(|seconds| seconds.parse::<u32>().unwrap() >= 1));
+    let mut database = system.database().await;
+    let tenant = books::demo_tenant(&mut database).await;
+    assert_eq!(books::balance(&mut database, tenant).await, books::Balance { posted: 25_000_000_000, pending: 0 });
+
+    system.add_node(&NodeSettings::default()).await;
+    client.chat(&ask("What is 12 + 30?").max_tokens(8)).await.ok();
+    assert_eq!(client.get("/v1/models").await.ok().body["data"][0]["available"], true);
+    system.end().await;
+}
+
+#[tokio::test]
+async fn short_money_is_refused_with_what_is_needed_and_what_is_there() {
+    let system = TestSystem::builder().credit("0.000005").start().await;
+    // The most that it could cost: 0.0004 for 1,000 tokens of output, and the prompt.
+    let refused = system.client().chat(&ask("What is 12 + 30?").max_tokens(900)).await;
+    assert_refused(&refused, 402, "insufficient_funds", None);
+    let message = refused.body["error"]["message"].as_str().unwrap();
+    assert!(message.contains("could cost up to 0.00036") && message.contains("0.000005 USD is available"), "{message}");
+    assert_eq!(refused.body["error"]["type"], "insufficient_quota");
+    system.end().await;
+}
+
+#[tokio::test]
+async fn too_much_in_a_minute_is_refused_with_when_to_come_back() {
+    let builder = TestSystem::builder().setting("TOKENGRID_REQUESTS_PER_MINUTE_MAX", 2);
+    let system = builder.setting("TOKENGRID_TOKENS_PER_MINUTE_MAX", 700).start().await;
+    let client = system.client();
+    let small: Chat = ask("What is 12 + 30?").max_tokens(10);
+    // There is no node, so that each answer is quick; the limits come first.
+    assert_refused(&client.chat(&small).await, 503, "unavailable", None);
+    let by_tokens = client.chat(&ask("What is 12 + 30?").max_tokens(660)).await;
+    assert_refused(&by_tokens, 429, "rate_limited", None);
+    assert_refused(&client.chat(&ask("Hi").max_tokens(900)).await, 400, "invalid_value", Some("max_tokens"));
+    assert_refused(&client.chat(&small).await, 503, "unavailable", None);
+    let by_requests = client.chat(&small).await;
+    assert_refused(&by_requests, 429, "rate_limited", None);
+    for refused in [by_tokens, by_requests] {
+        let seconds: u32 = refused.header("retry-after").unwrap().parse().unwrap();
+        assert!((1..=60).contains(&seconds), "{seconds}");
+    }
+    system.end().await;
+}
+
+#[track_caller]
+fn assert_refused(answer: &Answer, status: u16, code: &str, param: Option<&str>) {
+    let error = &answer.body["error"];
+    assert_eq!((answer.status, answer.code()), (status, code), "{}", answer.body);
+    assert_eq!(error["param"].as_str(), param, "{error}");
+    assert!(error["message"].as_str().is_some_and(|message| message.len() > 10), "{error}");
+    assert!(error["type"].is_string(), "{error}");
+}

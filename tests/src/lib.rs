@@ -1,0 +1,20 @@
+//! The whole system under test: the real programs, a real database, the real model.
+//!
+//! [`TestSystem`](system::TestSystem) starts `tokengrid` and `tokengrid-node` as child processes on a fresh database, and
+//! lets a test kill, stop and restart them. [`client`] talks to it as tenants do, over HTTP and WebSockets; [`fake_node`]
+//! is the one peer that is faked, because a real node does not misbehave; [`books`] says whether the money is right.
+//! Nothing here sleeps to be safe: [`wait`] waits for what happened, and fails when it does not.
+
+pub mod books;
+pub mod client;
+pub mod control_plane;
+pub mod database;
+pub mod fake_node;
+pub mod folder;
+pub mod graphql_socket;
+pub mod model;
+pub mod node;
+pub mod program;
+pub mod sse;
+pub mod system;
+pub mod wait;

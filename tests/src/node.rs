@@ -1,0 +1,71 @@
+//! A node as a child process, with the bundled engine and model.
+
+use std::path::PathBuf;
+
+use crate::model;
+use crate::program::Program;
+
+/// How a node is started.
+#[derive(Clone, Debug, Default)]
+pub struct NodeSettings {
+    tokens_per_second_max: Option<u32>,
+    slots: Option<u32>,
+}
+
+impl NodeSettings {
+    /// Gives no sequence more tokens a second, so that a test can act in the middle of a stream.
+    pub fn tokens_per_second_max(mut self, tokens: u32) -> Self {
+        self.tokens_per_second_max = Some(tokens);
+        self
+    }
+
+    /// Sequences decoded at once.
+    pub fn slots(mut self, slots: u32) -> Self {
+        self.slots = Some(slots);
+        self
+    }
+}
+
+/// A `tokengrid-node run` that is connected.
+#[derive(Debug)]
+pub struct Node {
+    /// The process.
+    pub program: Program,
+    /// What the control plane calls it.
+    pub id: String,
+}
+
+/// Where a node joins, and where it keeps its things.
+#[derive(Debug)]
+pub(crate) struct Place<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) control_plane: String,
+    pub(crate) join_token: String,
+    pub(crate) state_dir: PathBuf,
+    pub(crate) log: PathBuf,
+}
+
+impl Node {
+    /// Starts it and waits until the control plane has let it in.
+    pub(crate) async fn start(place: Place<'_>, settings: &NodeSettings, env: &[(String, String)]) -> Self {
+        let mut args = vec!["run".to_owned()];
+        let mut option = |name: &str, value: String| args.extend([format!("--{name}"), value]);
+        option("name", place.name.to_owned());
+        option("control-plane", place.control_plane);
+        option("join-token", place.join_token);
+        option("state-dir", place.state_dir.display().to_string());
+        option("model", model::folder().display().to_string());
+        option("threads", "1".to_owned());
+        option("log-format", "json".to_owned());
+        if let Some(tokens) = settings.tokens_per_second_max {
+            option("tokens-per-second-max", tokens.to_string());
+        }
+        if let Some(slots) = settings.slots {
+            option("slots", slots.to_string());
+        }
+        let mut program = Program::start("tokengrid-node", &args, env, place.log);
+        let fields = program.logged("connected", 1).await;
+        let id = fields["node.id"].as_str().expect("the line names the node").to_owned();
+        Self { program, id }
+    }
+}

@@ -1,0 +1,236 @@
+//! A whole system of a test's own.
+
+use std::net::SocketAddr;
+
+use broker::join_token;
+use chrono::TimeDelta;
+use primitives::clock::Clock;
+use primitives::id::{Ids, ProviderId};
+use secrecy::ExposeSecret;
+use serde::Deserialize;
+use sqlx::PgConnection;
+
+use crate::books;
+use crate::client::Client;
+use crate::control_plane::ControlPlane;
+use crate::database::{Database, from_environment};
+use crate::folder::Folder;
+use crate::model;
+use crate::node::{Node, NodeSettings, Place};
+use crate::program::{outcome_of, output_of};
+use crate::wait::eventually;
+
+/// A control plane, its nodes, its database, and what the seed made.
+#[derive(Debug)]
+pub struct TestSystem {
+    /// The control plane.
+    pub control_plane: ControlPlane,
+    /// The nodes that were asked for, in order.
+    pub nodes: Vec<Node>,
+    /// The demo that `tokengrid seed` made.
+    pub demo: Demo,
+    env: Vec<(String, String)>,
+    starts: u32,
+    database: Database,
+    folder: Folder,
+}
+
+/// What `tokengrid seed --json` prints.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Demo {
+    /// The tenant, with credit and a key.
+    pub tenant: DemoTenant,
+    /// The provider.
+    pub provider: Person,
+    /// The operator.
+    pub operator: Person,
+    /// The model's name.
+    pub model: String,
+    /// A join token of the provider's.
+    pub join_token: String,
+}
+
+/// The demo tenant's owner.
+#[derive(Clone, Debug, Deserialize)]
+pub struct DemoTenant {
+    /// Address.
+    pub email: String,
+    /// Password.
+    pub password: String,
+    /// A key of the tenant's.
+    pub api_key: String,
+}
+
+/// Somebody who can sign in.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Person {
+    /// Address.
+    pub email: String,
+    /// Password.
+    pub password: String,
+}
+
+/// How a test's system differs from the usual one.
+#[derive(Clone, Debug)]
+pub struct Builder {
+    env: Vec<(String, String)>,
+    credit: String,
+    nodes: Vec<NodeSettings>,
+}
+
+impl Builder {
+    /// Sets an environment variable of the control plane.
+    pub fn setting(mut self, name: &str, value: impl ToString) -> Self {
+        self.env.push((name.to_owned(), value.to_string()));
+        self
+    }
+
+    /// Gives the demo tenant this much, in US dollars.
+    pub fn credit(mut self, dollars: &str) -> Self {
+        self.credit = dollars.to_owned();
+        self
+    }
+
+    /// Adds a node.
+    pub fn node(mut self, settings: NodeSettings) -> Self {
+        self.nodes.push(settings);
+        self
+    }
+
+    /// Starts everything and waits until it is ready for requests.
+    pub async fn start(self) -> TestSystem {
+        let (database, folder) = (Database::create().await, Folder::create());
+        let mut env = environment(&database);
+        env.extend(self.env);
+        output_of("tokengrid", &["migrate"], &env).await;
+        let model = model::folder().display().to_string();
+        let seeded =
+            output_of("tokengrid", &["seed", "--json", "--model", &model, "--credit", &self.credit], &env).await;
+        let demo: Demo = serde_json::from_str(&seeded).expect("seed prints the demo as JSON");
+        let control_plane = ControlPlane::start(&env, folder.join("control-plane-1.log")).await;
+        let mut system = TestSystem { control_plane, nodes: vec![], demo, env, starts: 1, database, folder };
+        system.credited().await;
+        for settings in &self.nodes {
+            system.add_node(settings).await;
+        }
+        system
+    }
+}
+
+impl TestSystem {
+    /// A control plane without nodes, and a tenant with 25 dollars.
+    pub fn builder() -> Builder {
+        Builder { env: vec![], credit: "25".to_owned(), nodes: vec![] }
+    }
+
+    /// The usual system: one node with the bundled model.
+    pub async fn start() -> Self {
+        Self::builder().node(NodeSettings::default()).start().await
+    }
+
+    /// The demo tenant's programs.
+    pub fn client(&self) -> Client {
+        self.stranger().with_key(&self.demo.tenant.api_key)
+    }
+
+    /// Somebody without a key.
+    pub fn stranger(&self) -> Client {
+        Client::new(self.control_plane.address)
+    }
+
+    /// Starts another node with a join token of its own.
+    pub async fn add_node(&mut self, settings: &NodeSettings) {
+        let name = format!("node-{}", self.nodes.len() + 1);
+        let place = Place {
+            name: &name,
+            control_plane: format!("http://{}", self.control_plane.address),
+            join_token: self.join_token(TimeDelta::hours(1)).await,
+            state_dir: self.folder.join(&name),
+            log: self.folder.join(format!("{name}.log")),
+        };
+        self.nodes.push(Node::start(place, settings, &path_only()).await);
+    }
+
+    /// A new join token of the demo provider's; one that is valid for less than no time has expired.
+    pub async fn join_token(&self, valid_for: TimeDelta) -> String {
+        let mut connection = self.database().await;
+        let clock = Clock::system();
+        let provider_id: ProviderId = sqlx::query_scalar("SELECT id FROM broker.providers ORDER BY id LIMIT 1")
+            .fetch_one(&mut connection)
+            .await
+            .expect("the seed made a provider");
+        // Made two days ago, so that it can have expired since.
+        let (made, lasts) = (clock.now() - TimeDelta::days(2), TimeDelta::days(2) + valid_for);
+        let created = join_token::create(&mut connection, &Ids::random(clock), provider_id, lasts, made).await;
+        created.expect("a join token can be made").1.expose_secret().to_owned()
+    }
+
+    /// Ends the control plane as a power cut would.
+    pub async fn kill_control_plane(&mut self) {
+        self.control_plane.program.kill().await;
+    }
+
+    /// Starts the control plane again, on the same database and address, after it ended.
+    pub async fn restart_control_plane(&mut self) {
+        self.starts += 1;
+        let SocketAddr::V4(address) = self.control_plane.address else { panic!("tests listen on 127.0.0.1") };
+        let mut env = self.env.clone();
+        env.push(("TOKENGRID_LISTEN".to_owned(), address.to_string()));
+        let log = self.folder.join(format!("control-plane-{}.log", self.starts));
+        self.control_plane = ControlPlane::start(&env, log).await;
+    }
+
+    /// A connection to the system's database, to look at rows.
+    pub async fn database(&self) -> PgConnection {
+        self.database.connect().await
+    }
+
+    /// Runs `tokengrid` on the system's database to its end: whether it went well, and all that it printed.
+    pub async fn tokengrid(&self, args: &[&str]) -> (bool, String) {
+        let (status, printed, complaint) = outcome_of("tokengrid", args, &self.env).await;
+        (status.success(), printed + &complaint)
+    }
+
+    /// Waits until no job runs, then proves that the books are right; a test of the running system ends with it.
+    pub async fn end(self) {
+        self.settled().await;
+        self.balanced().await;
+    }
+
+    /// Waits until every job has ended.
+    pub async fn settled(&self) {
+        let mut connection = self.database().await;
+        books::settled(&mut connection).await;
+    }
+
+    /// Proves that the books are right: the ledger's chain is whole, and jobs, usage and money say the same.
+    pub async fn balanced(&self) {
+        let (whole, verdict) = self.tokengrid(&["ledger", "verify"]).await;
+        assert!(whole, "the ledger does not verify: {verdict}");
+        books::check(&mut self.database().await).await;
+    }
+
+    /// Waits until the credit that the seed promised is in the ledger.
+    async fn credited(&self) {
+        let mut connection = self.database().await;
+        let waiting = "SELECT count(*) FROM api.tenants WHERE credited_at IS NULL";
+        let credited = async || (books::number(&mut connection, waiting).await == 0).then_some(());
+        eventually("the demo tenant got its credit", credited).await;
+    }
+}
+
+fn environment(database: &Database) -> Vec<(String, String)> {
+    let mut env = path_only();
+    let mut set = |name: &str, value: String| env.push((name.to_owned(), value));
+    set("DATABASE_URL", database.url());
+    set("REDIS_URL", from_environment("REDIS_URL"));
+    set("TOKENGRID_LISTEN", "127.0.0.1:0".to_owned());
+    set("TOKENGRID_METRICS_LISTEN", "127.0.0.1:0".to_owned());
+    set("TOKENGRID_SECRET", "5e".repeat(32));
+    set("TOKENGRID_LOG_JSON", "true".to_owned());
+    env
+}
+
+fn path_only() -> Vec<(String, String)> {
+    vec![("PATH".to_owned(), from_environment("PATH"))]
+}

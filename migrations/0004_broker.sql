@@ -124,6 +124,7 @@ CREATE TABLE broker.leases (
   CHECK ((ended_at IS NULL) = (output_tokens IS NULL))
 );
 CREATE INDEX leases_of_node ON broker.leases (node_id, granted_at);
+CREATE INDEX leases_open ON broker.leases (granted_at) WHERE ended_at IS NULL;
 CREATE TRIGGER leases_end_once BEFORE UPDATE ON broker.leases
   FOR EACH ROW WHEN (OLD.ended_at IS NOT NULL) EXECUTE FUNCTION broker.refuse_second_end();
 

@@ -29,8 +29,8 @@ use crate::error::Error;
 use crate::limit::Limiter;
 use crate::{CURRENCY, repo};
 
-/// How long a hold outlives its job at most, so that a lost one frees itself.
-const HOLD_MINUTES: i64 = 30;
+/// How long a hold lasts, longer than any job, so that a lost one frees itself.
+const HOLD_MINUTES: i64 = 90;
 
 /// What somebody wants generated.
 #[derive(Clone, Debug)]
@@ -257,7 +257,9 @@ impl Inference {
     ) -> Result<mpsc::UnboundedReceiver<Event>, Error> {
         let job = &admitted.job;
         let expires_at = job.received_at + chrono::TimeDelta::minutes(HOLD_MINUTES);
-        let (job_id, tenant_id, currency, amount) = (job.job_id, job.tenant_id, job.currency, job.hold);
+        // A free job holds the least there is, so that its end is in the books as well.
+        let amount = job.hold.max(Nanos(1));
+        let (job_id, tenant_id, currency) = (job.job_id, job.tenant_id, job.currency);
         let hold = self.ledger.hold(JobHold { job_id, tenant_id, currency, amount, expires_at }).await?;
         let seed = request.seed.unwrap_or_else(|| job_id.0.as_u64_pair().1);
         let submitted = self.broker.submit(Job {
@@ -342,6 +344,10 @@ impl From<ledger::Error> for Error {
                 let money = |amount| Money { amount, currency: CURRENCY };
                 Self::InsufficientFunds { needed: money(needed), available: money(available) }
             }
+            ledger::Error::Unavailable | ledger::Error::Stopped => Self::Unavailable {
+                reason: "The ledger cannot write now.".to_owned(),
+                retry_after: std::time::Duration::from_secs(5),
+            },
             other => Self::Internal(other.into()),
         }
     }

@@ -212,6 +212,7 @@ impl Conversation {
 
     /// Carries messages both ways until either side ends.
     async fn carry(&mut self, mut link: NodeLink) {
+        let mut broken_off = false;
         loop {
             tokio::select! {
                 message = link.receive() => match message {
@@ -229,6 +230,9 @@ impl Conversation {
                         self.session.pong(&bytes).await.ok();
                     }
                     Some(Ok(AggregatedMessage::Pong(_))) => {}
+                    // A node that leaves right after its last words: the connection's end comes before the frames that the
+                    // stream still holds.
+                    Some(Err(_)) if !broken_off => broken_off = true,
                     _ => return,
                 },
             }
@@ -268,9 +272,10 @@ fn check_proof(public_key: &VerifyingKey, nonce: &[u8], signature: &str) -> Resu
     proved.then_some(()).ok_or_else(|| Refusal::new("bad_proof", "The signature does not match the node's key."))
 }
 
-/// The models that are in the catalogue with just these weights. *Errors*: none is.
+/// The models that are in the catalogue with just these weights. *Errors*: there are models, and none is; a node that only
+/// joins brings none yet.
 async fn known_models(conn: &mut PgConnection, served: Vec<ServedModel>) -> Result<Vec<ServedModel>, Refusal> {
-    let mut known = vec![];
+    let (none_served, mut known) = (served.is_empty(), vec![]);
     for model in served {
         match broker::model::get(conn, &model.model).await {
             Ok(entry) if entry.weights_sha256 == model.weights_sha256 => known.push(model),
@@ -281,7 +286,7 @@ async fn known_models(conn: &mut PgConnection, served: Vec<ServedModel>) -> Resu
             Err(error) => return Err(error.into()),
         }
     }
-    if known.is_empty() {
+    if known.is_empty() && !none_served {
         let message = "None of the node's models is in the catalogue with the same weights. Serve a registered model.";
         return Err(Refusal::new("no_known_model", message));
     }

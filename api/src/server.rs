@@ -8,7 +8,7 @@ use actix_web::dev::{Extensions, Server};
 use actix_web::rt::net::TcpStream;
 use actix_web::web::{self, Data};
 use actix_web::{App, HttpResponse, HttpServer};
-use anyhow::Context;
+use anyhow::{Context, bail};
 use broker::{Broker, BrokerTask};
 use ledger::{Writer, WriterTask};
 use primitives::clock::Clock;
@@ -130,7 +130,9 @@ impl ControlPlane {
                 .configure(|routes| graphql::configure(routes, schema, auth))
                 .default_service(web::to(|| async { Err::<HttpResponse, _>(Error::NotFound("route")) }))
         });
-        let server = server.on_connect(tune_socket).disable_signals().shutdown_timeout(5).bind(config.listen);
+        // A client that closes its side has left: its job ends.
+        let server = server.on_connect(tune_socket).h1_allow_half_closed(false).disable_signals().shutdown_timeout(5);
+        let server = server.bind(config.listen);
         let server = server.with_context(|| format!("TOKENGRID_LISTEN: cannot listen on {}", config.listen))?;
         let address = server.addrs().first().copied().unwrap_or(config.listen);
         let metrics = telemetry::serve_metrics(config.metrics_listen, metrics_handle);
@@ -141,22 +143,30 @@ impl ControlPlane {
 
     /// Serves until `stop` resolves; then takes no more requests, lets running jobs end and settles them.
     pub async fn run_until(self, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
-        let Self { server, metrics, inference, broker, ledger, worker, .. } = self;
+        let Self { server, metrics, inference, broker, mut ledger, worker, .. } = self;
         let (serving, metrics_serving) = (server.handle(), metrics.handle());
         let mut running = std::pin::pin!(async { tokio::try_join!(server, metrics) });
         tokio::select! {
             ended = &mut running => {
                 ended.context("the server stopped by itself")?;
             }
+            ended = ledger.wait() => {
+                // Without its writer nothing can be sold; what is unfinished is voided at the next start.
+                return ended.context("the ledger's writer ended").and_then(|()| bail!("the ledger's writer ended"));
+            }
             () = stop => {}
         }
-        serving.pause().await;
-        if tokio::time::timeout(DRAIN_TIMEOUT, inference.settle_all()).await.is_err() {
-            tracing::warn!("jobs that outlast the drain are voided at the next start");
-        }
-        broker.stop().await;
-        let stopping = async { tokio::join!(serving.stop(true), metrics_serving.stop(false)) };
-        tokio::join!(stopping, async { running.await.ok() });
+        let ending = async {
+            serving.pause().await;
+            if tokio::time::timeout(DRAIN_TIMEOUT, inference.settle_all()).await.is_err() {
+                tracing::warn!("jobs that outlast the drain are voided at the next start");
+            }
+            // Closes the nodes' sockets, which would hold the server up.
+            broker.stop().await;
+            tokio::join!(serving.stop(true), metrics_serving.stop(false));
+        };
+        // The servers answer their handles only while they are polled.
+        tokio::join!(ending, async { running.await.ok() });
         worker.stop().await;
         ledger.shutdown().await?;
         Ok(())

@@ -64,6 +64,7 @@ impl Worker {
 pub async fn recover(pool: &PgPool, clock: &Clock, ledger: &Writer) -> anyhow::Result<()> {
     let mut conn = pool.acquire().await?;
     ledger.void_abandoned().await?;
+    broker::lease::abandon(&mut conn, clock.now()).await?;
     let mut ended = 0;
     loop {
         let jobs = broker::job::unfinished(&mut conn, STEP).await?;
@@ -96,7 +97,6 @@ async fn end(conn: &mut PgConnection, clock: &Clock, job: &JobRecord) -> anyhow:
         first_token_at: job.first_token_at,
         ended_at,
     };
-    broker::lease::abandon(conn, job.job_id, ended_at).await?;
     broker::job::finish(conn, job.job_id, &end).await?;
     Ok(())
 }

@@ -115,7 +115,8 @@ impl Core {
 
     /// Ends a job that is no longer wanted; nothing if it has already ended.
     pub fn cancel(&mut self, now: DateTime<Utc>, job_id: JobId) -> Option<Outcome> {
-        let entry = self.stop(now, job_id)?;
+        let mut entry = self.stop(now, job_id)?;
+        entry.count_prompt();
         self.dispatch(now);
         Some(Outcome { reason: EndReason::Cancelled, segments: entry.segments })
     }

@@ -140,8 +140,8 @@ pub struct Segment {
     pub node_id: NodeId,
     /// Who is owed.
     pub provider_id: ProviderId,
-    /// The whole prompt on the segment that ended the job well, 0 on every other, so that the sum counts it once; a
-    /// cancelled job's prompt counts when a token was delivered, a failed job's never.
+    /// The whole prompt on the segment that ended the job well, 0 on every other, so that the sum counts it once. A
+    /// cancelled job's prompt counts if the lease it was cancelled under delivered a token, a failed job's never.
     pub prompt_tokens: u32,
     /// Tokens delivered under this lease.
     pub output_tokens: u32,

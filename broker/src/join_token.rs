@@ -61,6 +61,7 @@ pub(crate) async fn spend(
     Err(if token.used_at.is_some() { Error::JoinTokenUsed } else { Error::JoinTokenExpired })
 }
 
-fn hash(secret: &SecretString) -> [u8; 32] {
+/// The hash under which a token's secret is kept.
+pub(crate) fn hash(secret: &SecretString) -> [u8; 32] {
     Sha256::digest(secret.expose_secret()).into()
 }

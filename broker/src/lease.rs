@@ -118,7 +118,8 @@ pub async fn of_job(conn: &mut PgConnection, job_id: JobId) -> Result<Vec<Lease>
     repo::leases_of(conn, job_id).await
 }
 
-/// Ends the open leases of a job whose control plane died; what they delivered is not known and counts as nothing.
-pub async fn abandon(conn: &mut PgConnection, job_id: JobId, now: DateTime<Utc>) -> Result<()> {
-    repo::leases_abandon(conn, job_id, now).await
+/// Ends every open lease, which a control plane that died left behind; says how many. What they delivered is not known here
+/// and counts as nothing: the ledger has what was charged.
+pub async fn abandon(conn: &mut PgConnection, now: DateTime<Utc>) -> Result<u64> {
+    repo::leases_abandon(conn, now).await
 }

@@ -85,7 +85,8 @@ pub struct NodeSnapshot {
 /// Brings in a new node: spends the token and registers the key.
 ///
 /// *Errors*: the three of join tokens; [`Error::PublicKeyTaken`]. *Locks*: the token's row, so call it in a transaction:
-/// a refused key must leave the token unspent.
+/// a refused key must leave the token unspent. A node whose first visit's answer was lost comes again with the same token
+/// and key, and is the same node.
 pub async fn join(
     conn: &mut PgConnection,
     ids: &Ids,
@@ -95,7 +96,13 @@ pub async fn join(
     now: DateTime<Utc>,
 ) -> Result<Node> {
     let id = ids.next();
-    let provider_id = join_token::spend(conn, token, id, now).await?;
+    let provider_id = match join_token::spend(conn, token, id, now).await {
+        Err(Error::JoinTokenUsed) => {
+            let node = repo::node_of_token(conn, &join_token::hash(token), &public_key).await?;
+            return node.ok_or(Error::JoinTokenUsed);
+        }
+        spent => spent?,
+    };
     let status = NodeStatus::Active;
     let node = Node { id, provider_id, public_key, status, descriptor, joined_at: now, last_seen_at: now };
     repo::node_insert(conn, &node).await?;

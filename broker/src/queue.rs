@@ -404,6 +404,27 @@ mod tests {
         assert!(!queue.is_full(one, 1, &settings));
     }
 
+    proptest::proptest! {
+        /// *Source*: the bound of arXiv 2401.00588, theorem 4.4.
+        #[test]
+        fn tenants_with_work_waiting_are_served_alike(sizes in proptest::collection::vec((1..2_000_u64, 1..500_u64), 40)) {
+            let mut queue = Queue::new();
+            for (n, (prompt_tokens, output_estimate)) in (0..).zip(&sizes) {
+                let (prompt_tokens, output_estimate) = (*prompt_tokens, *output_estimate);
+                queue.push(Ticket { prompt_tokens, output_estimate, ..ticket(n, n % 2, 0) });
+            }
+            let bound = 2 * sizes.iter().map(|(input, output)| input + OUTPUT_WEIGHT * output).max().unwrap_or(0);
+            let mut served = [0_u64; 2];
+            while queue.shares.values().all(|share| share.waiting_jobs() > 0) {
+                let next = queue.next(|_| true).unwrap();
+                queue.take(&next);
+                queue.settle(&next, next.output_estimate);
+                served[(next.tenant_id.0.as_u128()) as usize] += next.charge();
+                proptest::prop_assert!(served[0].abs_diff(served[1]) <= bound);
+            }
+        }
+    }
+
     #[test]
     fn tenants_that_are_gone_are_forgotten() {
         let mut queue = Queue::new();

@@ -10,7 +10,7 @@ pub(crate) use jobs::{job_find, job_finish, job_insert, job_streaming, jobs_page
 pub(crate) use leases::{leases_abandon, leases_end, leases_insert, leases_of, receipts_insert};
 pub(crate) use supply::{
     ask_insert, asks_current, join_token_find, join_token_insert, join_token_use, model_find, model_list, model_upsert,
-    node_find, node_insert, node_list, node_touch, provider_find, provider_insert,
+    node_find, node_insert, node_list, node_of_token, node_touch, provider_find, provider_insert,
 };
 
 use crate::{Error, Result};

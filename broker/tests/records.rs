@@ -40,14 +40,14 @@ fn descriptor(name: &str) -> NodeDescriptor {
 
 async fn a_provider(conn: &mut PgConnection, ids: &Ids) -> ProviderId {
     let provider = Provider { id: ids.next(), name: "Grid".into(), created_at: start() };
-    provider::insert(conn, &provider).await.unwrap();
-    assert_eq!(provider::get(conn, provider.id).await.unwrap(), provider);
+    provider::insert(conn, &provider).await.expect("a new provider");
+    assert_eq!(provider::get(conn, provider.id).await.expect("the provider"), provider);
     provider.id
 }
 
 async fn a_token(conn: &mut PgConnection, ids: &Ids) -> (JoinToken, SecretString) {
     let provider_id = a_provider(conn, ids).await;
-    join_token::create(conn, ids, provider_id, TimeDelta::hours(1), start()).await.unwrap()
+    join_token::create(conn, ids, provider_id, TimeDelta::hours(1), start()).await.expect("a new token")
 }
 
 async fn join(pool: &PgPool, ids: &Ids, token: &SecretString, key: u8, now: DateTime<Utc>) -> broker::Result<Node> {
@@ -312,8 +312,8 @@ async fn a_dead_control_planes_leases_are_abandoned(pool: PgPool) {
     let insert =
         "INSERT INTO broker.leases (job_id, epoch, node_id, provider_id, granted_at) VALUES ($1, 1, $1, $1, $2)";
     sqlx::query(insert).bind(job_id.0).bind(start()).execute(&pool).await.unwrap();
-    lease::abandon(&mut conn, job_id, start()).await.unwrap();
-    lease::abandon(&mut conn, job_id, start() + TimeDelta::days(1)).await.unwrap();
+    assert_eq!(lease::abandon(&mut conn, start()).await.unwrap(), 1);
+    assert_eq!(lease::abandon(&mut conn, start() + TimeDelta::days(1)).await.unwrap(), 0);
     let leases = lease::of_job(&mut conn, job_id).await.unwrap();
     assert_eq!((leases[0].outcome, leases[0].ended_at), (Some(LeaseOutcome::Abandoned), Some(start())));
 }

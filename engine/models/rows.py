@@ -10,6 +10,9 @@ from corpus.sample import Sample
 from tokenizer import Encoded, encode
 
 
+OPENING_WEIGHT = 0.8
+
+
 @dataclass
 class Rows:
     """Arrays `[rows, length]`. `targets[i]` is the token after `tokens[i]`; `weights[i]` is zero where it is not learned."""
@@ -32,7 +35,11 @@ def empty(rows: int, length: int, pad: int) -> Rows:
 
 
 def place(into: Rows, row: int, offset: int, document: int, sample: Sample, encoded: Encoded) -> None:
-    """Write one chat into a row. Every chat weighs the square root of its answer's length, so long answers do not drown sums."""
+    """Write one chat into a row.
+
+    Every chat weighs about the square root of its answer's length, so long answers do not drown sums. The first token of a
+    turn, which decides what is said, weighs as much as a sum does; chats with tools, where most tokens are copied, weigh double.
+    """
     length = len(encoded.tokens) - 1
     span = slice(offset, offset + length)
     learned = np.array(encoded.learned[1:], np.float32)
@@ -40,7 +47,9 @@ def place(into: Rows, row: int, offset: int, document: int, sample: Sample, enco
     into.targets[row, span] = encoded.tokens[1:]
     into.positions[row, span] = np.arange(length)
     into.documents[row, span] = document
-    into.weights[row, span] = learned / np.sqrt(max(1.0, learned.sum()))
+    weights = learned * (2 if sample.tools else 1) / np.sqrt(max(1.0, learned.sum()))
+    opening = (learned > 0) & (np.concatenate([[0], learned[:-1]]) == 0)
+    into.weights[row, span] = np.where(opening, np.maximum(weights, OPENING_WEIGHT), weights)
     into.samples[row, document] = sample
 
 

@@ -26,7 +26,7 @@ from tokenizer import PAD, tokenizer, vocabulary
 
 PEAK_RATE = 3e-3
 WARMUP_STEPS = 60
-DECAY_FROM = 0.6  # of the time
+DECAY_FROM = 0.5  # of the time
 SUMS_FIRST_UNTIL = 0.3
 SAVE_EVERY_S = 120
 SCORE_EVERY_S = 420
@@ -85,7 +85,7 @@ def score(best, params, cases) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", help="folder for checkpoints (default: spark-1 in the user's cache)")
-    parser.add_argument("--minutes", type=float, default=103, help="time to train in all, interruptions not counted")
+    parser.add_argument("--minutes", type=float, default=105, help="time to train in all, interruptions not counted")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--decay", type=float, default=0.05)
     arguments = parser.parse_args()
@@ -105,7 +105,7 @@ def main() -> None:
     random = Random(arguments.seed * 1_000_003 + steps)
     pad = tokenizer().token_to_id(PAD)
     boost: dict[str, float] = {}
-    short = Packer(lambda: mixture.draw(random, "train", mixture.SHORT, boost), 20, 128, pad)
+    short = Packer(lambda: mixture.draw(random, "train", mixture.SHORT, boost), 16, 128, pad)
     long = Packer(lambda: mixture.draw(random, "train", mixture.LONG), 11, 384, pad)
     very_long = Packer(lambda: mixture.draw(random, "train", mixture.VERY_LONG), 5, 768, pad)
     cases = fixed(held_out_cases(48), 11, 384, pad)
@@ -120,7 +120,7 @@ def main() -> None:
     while seconds < limit:
         begun = time.monotonic()
         done = seconds / limit
-        boost["arithmetic"] = 3.0 if done < SUMS_FIRST_UNTIL else 1.0
+        boost["arithmetic"] = 3.0 if done < SUMS_FIRST_UNTIL else 1.3
         batches = [short.next(), very_long.next() if steps % 6 == 5 and done > 0.1 else long.next()]
         if done < SUMS_FIRST_UNTIL:
             batches.append(short.next())

@@ -9,13 +9,11 @@ use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 use tokio::task::JoinSet;
 
-use crate::engine::{Engine, Event};
-use crate::error::Refused;
-use crate::model::Model;
+use crate::{Engine, Event, Model, Refused};
 
 /// What is asked, over and over.
 #[derive(Clone, Copy, Debug)]
-pub struct Load {
+pub struct Workload {
     /// Tokens of each prompt; no two prompts begin alike.
     pub prompt_tokens: usize,
     /// The most tokens of each output; the model may end it earlier.
@@ -46,19 +44,20 @@ pub struct Row {
 /// Measures one number of callers. The engine must have a place for each.
 ///
 /// # Errors
-/// When the engine refuses the load.
-pub async fn measure(engine: &Arc<Engine>, load: Load, callers: usize) -> Result<Row, Refused> {
+/// When the engine refuses the workload.
+pub async fn measure(engine: &Arc<Engine>, workload: Workload, callers: usize) -> Result<Row, Refused> {
     let began = Instant::now();
     let mut working = JoinSet::new();
     for caller in 0..callers {
         let engine = engine.clone();
-        working.spawn_local(async move { ask_until(&engine, load, caller as u64, began + load.duration).await });
+        working
+            .spawn_local(async move { ask_until(&engine, workload, caller as u64, began + workload.duration).await });
     }
     let mut answers = Vec::new();
     while let Some(answered) = working.join_next().await {
         answers.extend(answered.expect("a caller neither panics nor is aborted")?);
     }
-    Ok(row(callers, &answers, load, began.elapsed()))
+    Ok(row(callers, &answers, workload, began.elapsed()))
 }
 
 struct Answer {
@@ -66,22 +65,22 @@ struct Answer {
     output_tokens: u32,
 }
 
-async fn ask_until(engine: &Engine, load: Load, caller: u64, end: Instant) -> Result<Vec<Answer>, Refused> {
+async fn ask_until(engine: &Engine, workload: Workload, caller: u64, end: Instant) -> Result<Vec<Answer>, Refused> {
     let mut generator = ChaCha8Rng::seed_from_u64(caller);
     let mut answers = Vec::new();
     while answers.is_empty() || Instant::now() < end {
-        answers.push(ask(engine, prompt(engine.model(), load.prompt_tokens, &mut generator), load).await?);
+        answers.push(ask(engine, prompt(engine.model(), workload.prompt_tokens, &mut generator), workload).await?);
     }
     Ok(answers)
 }
 
-async fn ask(engine: &Engine, prompt: Vec<u32>, load: Load) -> Result<Answer, Refused> {
+async fn ask(engine: &Engine, prompt: Vec<u32>, workload: Workload) -> Result<Answer, Refused> {
     let asked = Instant::now();
     let mut request = engine.submit(Work {
         prompt,
         resume: Vec::new(),
         resume_text_bytes: 0,
-        output_tokens_max: load.output_tokens_max,
+        output_tokens_max: workload.output_tokens_max,
         stop: Vec::new(),
         sampling: Sampling::greedy(),
     })?;
@@ -105,7 +104,7 @@ fn prompt(model: &Model, tokens: usize, generator: &mut impl Rng) -> Vec<u32> {
     any.filter(|&id| !model.piece(id).is_empty() && !model.ends(id)).take(tokens).collect()
 }
 
-fn row(callers: usize, answers: &[Answer], load: Load, took: Duration) -> Row {
+fn row(callers: usize, answers: &[Answer], workload: Workload, took: Duration) -> Row {
     let mut first_tokens: Vec<f64> = answers.iter().map(|answer| answer.first_token.as_secs_f64() * 1e3).collect();
     first_tokens.sort_by(f64::total_cmp);
     let at = |share: f64| first_tokens[((first_tokens.len() - 1) as f64 * share).round() as usize];
@@ -115,7 +114,7 @@ fn row(callers: usize, answers: &[Answer], load: Load, took: Duration) -> Row {
         callers,
         requests: answers.len(),
         output_tokens_per_second: f64::from(output) / seconds,
-        prompt_tokens_per_second: (answers.len() * load.prompt_tokens) as f64 / seconds,
+        prompt_tokens_per_second: (answers.len() * workload.prompt_tokens) as f64 / seconds,
         output_tokens_mean: f64::from(output) / answers.len() as f64,
         first_token_ms_p50: at(0.5),
         first_token_ms_p99: at(0.99),

@@ -113,14 +113,14 @@ impl Engine {
             waiting_max: config.waiting_max,
             // The library makes no batch larger than all caches together.
             step_tokens_max: config.step_tokens_max.max(slots).min(slots * context_tokens),
-            chunk_tokens_max: config.chunk_tokens_max,
+            chunk_tokens_max: config.chunk_tokens_max.max(1),
             token_interval: config.tokens_per_second_max.map(|most| Duration::from_secs(1) / most.max(1)),
         };
         let shape = Shape { slots, context_tokens, batch_tokens: limits.step_tokens_max, threads: config.threads };
         let mailbox = Arc::new(Mailbox::new(slots + config.waiting_max));
         let (started, start) = sync_mpsc::channel();
         let thread = std::thread::Builder::new()
-            .name(format!("engine {}", model.id))
+            .name("engine".into())
             .spawn({
                 let (model, mailbox) = (model.clone(), mailbox.clone());
                 move || batcher::run(&model, shape, limits, &mailbox, |result| drop(started.send(result)))

@@ -16,13 +16,18 @@
 pub mod backend;
 mod batcher;
 pub mod bench;
-pub mod engine;
-pub mod error;
+mod engine;
+mod error;
 mod mailbox;
-pub mod model;
+mod model;
 pub mod node;
-pub mod receipt;
-pub mod sampler;
-pub mod scheduler;
-pub mod sequence;
-pub mod text;
+mod receipt;
+mod sampler;
+mod scheduler;
+mod sequence;
+mod text;
+
+pub use crate::engine::{Engine, EngineConfig, EngineLoad, Event, RequestHandle};
+pub use crate::error::{Error, Refused};
+pub use crate::model::Model;
+pub use crate::sequence::{Frame, Usage};

@@ -8,12 +8,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use clap::Parser;
 use engine::backend::llama;
-use engine::bench::{self, Load, Row};
-use engine::engine::{Engine, EngineConfig};
-use engine::model::Model;
+use engine::bench::{self, Row, Workload};
 use engine::node::identity::Identity;
 use engine::node::metrics::Endpoint;
 use engine::node::{Node, machine};
+use engine::{Engine, EngineConfig, Model};
 use primitives::clock::Clock;
 use primitives::id::Ids;
 use serde_json::json;
@@ -130,14 +129,14 @@ async fn run(args: RunArgs, ids: &Ids) -> anyhow::Result<()> {
 
 async fn bench(args: BenchArgs) -> anyhow::Result<()> {
     let engine = start(&args.model, &args.engine)?;
-    let load = Load {
+    let workload = Workload {
         prompt_tokens: args.prompt_tokens,
         output_tokens_max: args.output_tokens,
         duration: Duration::from_secs(args.seconds),
     };
     let mut rows = Vec::new();
     for callers in [1, 8, 32] {
-        rows.push(bench::measure(&engine, load, callers).await?);
+        rows.push(bench::measure(&engine, workload, callers).await?);
     }
     let model = engine.model();
     if args.json {
@@ -148,8 +147,8 @@ async fn bench(args: BenchArgs) -> anyhow::Result<()> {
             "engine": llama::version(),
             "threads": engine.config().threads,
             "slots": engine.config().slots,
-            "prompt_tokens": load.prompt_tokens,
-            "output_tokens_max": load.output_tokens_max,
+            "prompt_tokens": workload.prompt_tokens,
+            "output_tokens_max": workload.output_tokens_max,
             "rows": rows,
         });
         println!("{measured:#}");

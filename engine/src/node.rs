@@ -72,10 +72,10 @@ impl Node {
             let ended = match connected {
                 Ok(connection) => {
                     let node_id = connection.node_id;
-                    tracing::info!(node.id = %node_id, control_plane, "connected");
                     if identity.membership().is_none() {
                         identity.joined(Membership { node_id, control_plane: control_plane.clone() })?;
                     }
+                    tracing::info!(node.id = %node_id, control_plane, "connected");
                     let began = Instant::now();
                     let ended = session::run(connection, &engines, &Arc::new(identity.clone()), draining.clone()).await;
                     if began.elapsed() >= SETTLED {

@@ -163,13 +163,15 @@ mod tests {
         Sampling { temperature, top_k, top_p, seed, ..Sampling::greedy() }
     }
 
+    const DRAWS: usize = 5_000;
+
     fn frequencies(settings: &Sampling, logits: &[f32]) -> Vec<f64> {
         let sampler = Sampler::new(settings.clone());
         let mut counts = vec![0_u32; logits.len()];
-        for position in 0..20_000 {
+        for position in 0..DRAWS {
             counts[sampler.sample(logits, position).unwrap() as usize] += 1;
         }
-        counts.into_iter().map(|count| f64::from(count) / 20_000.0).collect()
+        counts.into_iter().map(|count| f64::from(count) / DRAWS as f64).collect()
     }
 
     #[test]
@@ -185,7 +187,7 @@ mod tests {
         let logits = [0.5_f32.ln(), 0.3_f32.ln(), 0.2_f32.ln(), f32::NEG_INFINITY];
         let measured = frequencies(&settings(1.0, 0, 1.0, 7), &logits);
         for (measured, expected) in measured.iter().zip([0.5, 0.3, 0.2, 0.0]) {
-            assert!((measured - expected).abs() < 0.015, "{measured} for {expected}");
+            assert!((measured - expected).abs() < 0.02, "{measured} for {expected}");
         }
     }
 

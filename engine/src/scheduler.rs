@@ -23,7 +23,7 @@ pub struct Limits {
     pub waiting_max: usize,
     /// Tokens of one step, at least `slots_max`.
     pub step_tokens_max: usize,
-    /// Tokens of one prompt in one step.
+    /// Tokens of one prompt in one step, at least 1.
     pub chunk_tokens_max: usize,
     /// The least time between two tokens of one sequence.
     pub token_interval: Option<Duration>,
@@ -89,11 +89,7 @@ struct Entry {
 impl Scheduler {
     /// An empty schedule.
     pub fn new(limits: Limits) -> Self {
-        let limits = Limits {
-            step_tokens_max: limits.step_tokens_max.max(limits.slots_max),
-            chunk_tokens_max: limits.chunk_tokens_max.max(1),
-            ..limits
-        };
+        assert!(limits.step_tokens_max >= limits.slots_max && limits.chunk_tokens_max > 0, "every sequence can go on");
         Self { limits, waiting: VecDeque::new(), running: Vec::new() }
     }
 

@@ -57,10 +57,15 @@ pub enum Error {
     Refused(String),
 }
 
+/// Cuts a special token's text in two where somebody wrote it; no text contains this character, which is none.
+const CUT: char = '\u{FDD0}';
+
 /// A model's way of reading a conversation.
 pub struct PromptFormat {
     templates: Environment<'static>,
     tokenizer: tokenizers::Tokenizer,
+    // What the template alone may say.
+    special_tokens: Vec<String>,
 }
 
 impl fmt::Debug for PromptFormat {
@@ -74,6 +79,8 @@ impl PromptFormat {
     pub fn try_new(chat_template: &str, tokenizer_json: &str) -> Result<Self, Error> {
         let tokenizer = tokenizer_json.parse::<tokenizers::Tokenizer>();
         let tokenizer = tokenizer.map_err(|error| Error::Tokenizer(error.to_string()))?;
+        let added = tokenizer.get_added_tokens_decoder();
+        let special_tokens = added.into_values().filter(|token| token.special).map(|token| token.content).collect();
         let mut templates = Environment::new();
         // Hugging Face's settings, which templates are written for.
         templates.set_syntax(
@@ -83,29 +90,62 @@ impl PromptFormat {
         templates.add_filter("tojson", tojson);
         templates.add_function("raise_exception", raise_exception);
         templates.add_template_owned("chat", chat_template.to_owned()).map_err(Error::Template)?;
-        Ok(Self { templates, tokenizer })
+        Ok(Self { templates, tokenizer, special_tokens })
     }
 
-    /// The text that the model continues with the assistant's turn.
-    pub fn render(&self, messages: &[Message], tools: &[Value]) -> Result<String, Error> {
-        let template = self.templates.get_template("chat").map_err(Error::Template)?;
-        let tools = if tools.is_empty() { TemplateValue::from(()) } else { TemplateValue::from(Serde(tools)) };
-        let messages = TemplateValue::from(Serde(messages));
-        let values = context! { messages, tools, add_generation_prompt => true };
-        template
-            .render(values)
-            .map_err(|error| Error::Refused(error.detail().unwrap_or("it cannot render them").into()))
-    }
-
-    /// The token ids of a rendered text; special tokens are recognised, none is added.
-    pub fn encode(&self, text: &str) -> Result<Vec<u32>, Error> {
-        let encoding = self.tokenizer.encode_fast(text, false);
-        Ok(encoding.map_err(|error| Error::Tokenizer(error.to_string()))?.get_ids().to_vec())
-    }
-
-    /// [`PromptFormat::render`], then [`PromptFormat::encode`].
+    /// The token ids that the model continues with the assistant's turn.
+    ///
+    /// A special token that somebody wrote into a message is read as plain text, so that nobody can speak in another role.
     pub fn prompt(&self, messages: &[Message], tools: &[Value]) -> Result<Vec<u32>, Error> {
         self.encode(&self.render(messages, tools)?)
+    }
+
+    fn render(&self, messages: &[Message], tools: &[Value]) -> Result<String, Error> {
+        let template = self.templates.get_template("chat").map_err(Error::Template)?;
+        let mut messages = serde_json::json!(messages);
+        self.defuse(&mut messages);
+        let mut tools = serde_json::json!(tools);
+        self.defuse(&mut tools);
+        let tools = if tools == serde_json::json!([]) { Value::Null } else { tools };
+        let (messages, tools) = (TemplateValue::from(Serde(messages)), TemplateValue::from(Serde(tools)));
+        let values = context! { messages, tools, add_generation_prompt => true };
+        template.render(values).map_err(|error| Error::Refused(error.detail().unwrap_or("it cannot render them").into()))
+    }
+
+    /// The token ids of a rendered text; nothing is added.
+    fn encode(&self, text: &str) -> Result<Vec<u32>, Error> {
+        let mut ids = vec![];
+        for part in text.split(CUT) {
+            let encoding = self.tokenizer.encode_fast(part, false);
+            ids.extend_from_slice(encoding.map_err(|error| Error::Tokenizer(error.to_string()))?.get_ids());
+        }
+        Ok(ids)
+    }
+
+    /// Cuts special tokens in every text of a value.
+    fn defuse(&self, value: &mut Value) {
+        match value {
+            Value::String(text) => *text = self.defused(text),
+            Value::Array(items) => items.iter_mut().for_each(|item| self.defuse(item)),
+            Value::Object(fields) => {
+                let cut = std::mem::take(fields).into_iter().map(|(name, mut item)| {
+                    self.defuse(&mut item);
+                    (self.defused(&name), item)
+                });
+                *fields = cut.collect();
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        }
+    }
+
+    fn defused(&self, text: &str) -> String {
+        let mut text = text.replace(CUT, "\u{FFFD}");
+        for special in &self.special_tokens {
+            let mut characters = special.chars();
+            let first: String = characters.by_ref().take(1).collect();
+            text = text.replace(special, &format!("{first}{CUT}{}", characters.as_str()));
+        }
+        text
     }
 }
 
@@ -155,7 +195,8 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    const TOKENIZER: &str = r#"{"version":"1.0","truncation":null,"padding":null,"added_tokens":[],"normalizer":null,
+    const TOKENIZER: &str = r#"{"version":"1.0","truncation":null,"padding":null,"normalizer":null,
+        "added_tokens":[{"id":3,"content":":b","single_word":false,"lstrip":false,"rstrip":false,"normalized":false,"special":true}],
         "pre_tokenizer":null,"post_processor":null,"decoder":null,
         "model":{"type":"BPE","dropout":null,"unk_token":null,"continuing_subword_prefix":null,"end_of_word_suffix":null,
         "fuse_unk":false,"byte_fallback":false,"vocab":{"a":0,"b":1,":":2},"merges":[]}}"#;
@@ -171,7 +212,14 @@ mod tests {
     #[test]
     fn messages_become_token_ids() {
         let format = format("{% for message in messages %}{{ message.content }}:{% endfor %}");
-        assert_eq!(format.prompt(&[user("ab"), user("b")], &[]).unwrap(), [0, 1, 2, 1, 2]);
+        assert_eq!(format.prompt(&[user("ab"), user("a")], &[]).unwrap(), [0, 1, 2, 0, 2]);
+    }
+
+    #[test]
+    fn a_special_token_is_the_templates_alone() {
+        let format = format("{{ messages[0].content }}:b");
+        assert_eq!(format.prompt(&[user("a")], &[]).unwrap(), [0, 3]);
+        assert_eq!(format.prompt(&[user("a:b")], &[]).unwrap(), [0, 2, 1, 3]);
     }
 
     #[test]

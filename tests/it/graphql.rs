@@ -152,6 +152,29 @@ async fn what_a_sign_up_or_a_job_lacks_is_said_in_its_payload() {
 }
 
 #[tokio::test]
+async fn a_submitted_job_runs_on_without_its_follower() {
+    let slow = NodeSettings::default().tokens_per_second_max(40);
+    let system = TestSystem::builder().node(slow).start().await;
+    let person = sign_up(&system, "ada@example.com").await;
+    let mut input = input_of("Count from 1 to 100");
+    input["maxTokens"] = json!(60);
+    let submitted = data(&person, SUBMIT, json!({"input": input})).await["jobSubmit"].clone();
+    let job = submitted["job"]["id"].as_str().unwrap();
+
+    let mut left = person.subscribe(TOKENS, json!({"id": job})).await;
+    let first = left.next().await.unwrap()["data"]["jobTokens"].clone();
+    assert_eq!(first["__typename"], "JobPiece", "{first}");
+    drop(left);
+
+    // Two who come later read all of it, from the first token.
+    let ((text, ended), again) = tokio::join!(follow(&person, job), follow(&person, job));
+    assert!(text.starts_with(first["text"].as_str().unwrap()), "{text:?} does not begin with {first}");
+    assert_eq!((&text, &ended), (&again.0, &again.1));
+    assert_eq!((&ended["outputTokens"], &ended["finishReason"]), (&json!("60"), &json!("LENGTH")));
+    system.end().await;
+}
+
+#[tokio::test]
 async fn a_stranger_finds_nothing_of_another_tenant() {
     let system = TestSystem::start().await;
     let (ada, eve) = (sign_up(&system, "ada@example.com").await, sign_up(&system, "eve@example.com").await);

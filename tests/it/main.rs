@@ -16,4 +16,6 @@ mod nodes;
 #[cfg(test)]
 mod openai;
 #[cfg(test)]
+mod programs;
+#[cfg(test)]
 mod tidy;

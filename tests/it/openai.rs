@@ -1,8 +1,10 @@
 //! `/v1`: answers whole and streamed, and every refusal by its status and code.
 
+use primitives::node_protocol::FinishReason;
 use serde_json::{Value, json};
 use tests::books;
 use tests::client::{Answer, Chat, Client, MODEL, ask, ask_at_length, streamed};
+use tests::fake_node::FakeNode;
 use tests::node::NodeSettings;
 use tests::system::TestSystem;
 
@@ -209,6 +211,37 @@ async fn too_much_in_a_minute_is_refused_with_when_to_come_back() {
         let seconds: u32 = refused.header("retry-after").unwrap().parse().unwrap();
         assert!((1..=60).contains(&seconds), "{seconds}");
     }
+    system.end().await;
+}
+
+#[tokio::test]
+async fn too_much_at_once_is_refused_until_something_has_ended() {
+    let system = TestSystem::builder().setting("TOKENGRID_JOBS_AT_ONCE_MAX", 1).start().await;
+    let mut node = FakeNode::join(&system).await;
+    let client = system.client();
+    let (stream, lease) = {
+        let question = streamed(&ask("Hello").max_tokens(5));
+        let streaming = async { client.stream(&question).await };
+        tokio::join!(streaming, node.take())
+    };
+    let refused = client.chat(&ask("Hello").max_tokens(5)).await;
+    assert_refused(&refused, 429, "rate_limited", None);
+    assert_eq!(refused.header("retry-after"), Some("1"));
+
+    node.tokens(&lease, 0, &[1], "a").await;
+    node.finish(&lease, FinishReason::Stop, &[1]).await;
+    assert_eq!(stream.rest().await.text, "a");
+    let serving = async {
+        let lease = node.take().await;
+        node.finish(&lease, FinishReason::Stop, &[]).await;
+    };
+    let question = ask("Hello").max_tokens(5);
+    let (answer, ()) = tokio::join!(client.chat(&question), serving);
+    // An output of nothing is an answer; the prompt was read and is paid.
+    let answer = answer.ok();
+    assert_eq!((answer.text(), &answer.usage()["completion_tokens"]), ("", &json!(0)));
+    let job = books::job(&mut system.database().await, answer.id()).await;
+    assert_eq!((job.status.as_str(), job.charge_nanos), ("done", Some(job.prompt_tokens * 100)));
     system.end().await;
 }
 

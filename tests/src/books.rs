@@ -22,9 +22,9 @@ pub struct JobRow {
     /// `admitted`, `streaming`, `done`, `failed`, `cancelled` or `voided`.
     pub status: String,
     /// Counted by the platform.
-    pub prompt_tokens: i32,
+    pub prompt_tokens: i64,
     /// Counted by the platform, once the job has ended.
-    pub output_tokens: Option<i32>,
+    pub output_tokens: Option<i64>,
     /// Why the output ended.
     pub finish_reason: Option<String>,
     /// Why it failed.
@@ -35,11 +35,12 @@ pub struct JobRow {
     pub charge_nanos: Option<i64>,
 }
 
-/// Waits until every job has ended and no hold is open.
+/// Waits until every job and lease has ended and no hold is open.
 pub async fn settled(connection: &mut PgConnection) {
     let open = "SELECT (SELECT count(*) FROM broker.jobs WHERE ended_at IS NULL)
+                     + (SELECT count(*) FROM broker.leases WHERE ended_at IS NULL)
                      + (SELECT count(*) FROM ledger.accounts WHERE debits_pending_nanos + credits_pending_nanos > 0)";
-    eventually("every job ended and its hold was released", async || {
+    eventually("every job and lease ended and every hold was released", async || {
         (number(connection, open).await == 0).then_some(())
     })
     .await;
@@ -87,24 +88,30 @@ const PROMISES: [(&str, &str); 8] = [
             OR coalesce(input, 0) NOT IN (0, prompt_tokens)",
     ),
     (
-        "what a job charges is captured from its own hold, and never more than it",
+        "what a job charges is what its tenant's credits paid for it, and never more than its hold",
         "SELECT count(*)
          FROM broker.jobs
          LEFT JOIN (
-             SELECT hold.link_id AS job_id, sum(capture.amount_nanos) AS amount
-             FROM ledger.transfers AS pending
-             JOIN ledger.groups AS hold ON hold.shard = pending.shard AND hold.seq = pending.group_seq
-             JOIN ledger.transfers AS capture ON capture.pending_id = pending.id AND capture.kind = 'capture'
-             GROUP BY hold.link_id
+             SELECT link_id AS job_id, sum(amount_nanos) AS amount
+             FROM ledger.transfers
+             JOIN ledger.groups ON groups.shard = transfers.shard AND groups.seq = transfers.group_seq
+             JOIN ledger.accounts ON accounts.id = transfers.debit_account_id
+             WHERE kind IN ('capture', 'posted') AND code IN (2000, 2010)
+             GROUP BY link_id
          ) AS captured USING (job_id)
          WHERE coalesce(charge_nanos, 0) <> coalesce(amount, 0) OR coalesce(charge_nanos, 0) > hold_nanos",
     ),
     (
-        "a delivered token belongs to one lease",
+        "a delivered token belongs to one lease, unless a power cut took the lease's own count",
         "SELECT count(*)
          FROM broker.jobs
-         LEFT JOIN (SELECT job_id, sum(output_tokens) AS delivered FROM broker.leases GROUP BY job_id) AS leased USING (job_id)
-         WHERE status IN ('done', 'cancelled') AND coalesce(output_tokens, 0) <> coalesce(delivered, 0)",
+         JOIN (
+             SELECT job_id, sum(output_tokens) AS delivered
+             FROM broker.leases
+             GROUP BY job_id
+             HAVING bool_and(outcome <> 'abandoned')
+         ) AS leased USING (job_id)
+         WHERE status IN ('done', 'cancelled') AND output_tokens <> delivered",
     ),
 ];
 

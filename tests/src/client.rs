@@ -95,9 +95,9 @@ impl Client {
         Some(Answer { status, headers, body: serde_json::from_slice(&bytes).ok()? })
     }
 
-    /// Asks for a completion as it comes; panics when it is refused.
+    /// Asks for a completion as it comes, with a request that says so; panics when it is refused.
     pub async fn stream(&self, chat: &Chat) -> ChatStream {
-        let response = self.send(self.post("/v1/chat/completions").json(&streamed(chat).0)).await;
+        let response = self.send(self.post("/v1/chat/completions").json(&chat.0)).await;
         if !response.status().is_success() {
             let answer = Answer::read(response).await;
             panic!("the stream was refused: {} {}", answer.status, answer.body);

@@ -40,7 +40,8 @@ pub struct Node {
 pub(crate) struct Place<'a> {
     pub(crate) name: &'a str,
     pub(crate) control_plane: String,
-    pub(crate) join_token: String,
+    /// None for a machine that has joined before.
+    pub(crate) join_token: Option<String>,
     pub(crate) state_dir: PathBuf,
     pub(crate) log: PathBuf,
 }
@@ -52,7 +53,9 @@ impl Node {
         let mut option = |name: &str, value: String| args.extend([format!("--{name}"), value]);
         option("name", place.name.to_owned());
         option("control-plane", place.control_plane);
-        option("join-token", place.join_token);
+        if let Some(token) = place.join_token {
+            option("join-token", token);
+        }
         option("state-dir", place.state_dir.display().to_string());
         option("model", model::folder().display().to_string());
         option("threads", "1".to_owned());

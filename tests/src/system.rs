@@ -1,6 +1,7 @@
 //! A whole system of a test's own.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use broker::join_token;
 use chrono::TimeDelta;
@@ -55,8 +56,8 @@ pub struct Demo {
 pub struct DemoTenant {
     /// Address.
     pub email: String,
-    /// Password.
-    pub password: String,
+    /// Password, when the seed made the person.
+    pub password: Option<String>,
     /// A key of the tenant's.
     pub api_key: String,
 }
@@ -66,8 +67,8 @@ pub struct DemoTenant {
 pub struct Person {
     /// Address.
     pub email: String,
-    /// Password.
-    pub password: String,
+    /// Password, when the seed made the person.
+    pub password: Option<String>,
 }
 
 /// How a test's system differs from the usual one.
@@ -140,15 +141,31 @@ impl TestSystem {
 
     /// Starts another node with a join token of its own.
     pub async fn add_node(&mut self, settings: &NodeSettings) {
+        let token = self.join_token(TimeDelta::hours(1)).await;
+        let state_dir = self.folder.join(format!("node-{}", self.nodes.len() + 1));
+        self.start_node(settings, state_dir, Some(token)).await;
+    }
+
+    /// Starts a node on a machine that has joined before.
+    pub async fn add_joined_node(&mut self, state_dir: PathBuf) {
+        self.start_node(&NodeSettings::default(), state_dir, None).await;
+    }
+
+    async fn start_node(&mut self, settings: &NodeSettings, state_dir: PathBuf, join_token: Option<String>) {
         let name = format!("node-{}", self.nodes.len() + 1);
-        let place = Place {
-            name: &name,
-            control_plane: format!("http://{}", self.control_plane.address),
-            join_token: self.join_token(TimeDelta::hours(1)).await,
-            state_dir: self.folder.join(&name),
-            log: self.folder.join(format!("{name}.log")),
-        };
+        let log = self.folder.join(format!("{name}.log"));
+        let place = Place { name: &name, control_plane: self.url(), join_token, state_dir, log };
         self.nodes.push(Node::start(place, settings, &path_only()).await);
+    }
+
+    /// The control plane's address, as people and nodes write it.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.control_plane.address)
+    }
+
+    /// A path in the test's own folder.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
     }
 
     /// A new join token of the demo provider's; one that is valid for less than no time has expired.
@@ -185,6 +202,16 @@ impl TestSystem {
         self.database.connect().await
     }
 
+    /// Seeds again.
+    pub async fn seed(&self, credit: &str) -> Demo {
+        seed(&self.env, credit).await
+    }
+
+    /// The control plane's environment variables.
+    pub fn environment(&self) -> Vec<(String, String)> {
+        self.env.clone()
+    }
+
     /// Runs `tokengrid` on the system's database to its end: whether it went well, and all that it printed.
     pub async fn tokengrid(&self, args: &[&str]) -> (bool, String) {
         let (status, printed, complaint) = outcome_of("tokengrid", args, &self.env).await;
@@ -217,6 +244,12 @@ impl TestSystem {
         let credited = async || (books::number(&mut connection, waiting).await == 0).then_some(());
         eventually("the demo tenant got its credit", credited).await;
     }
+}
+
+async fn seed(env: &[(String, String)], credit: &str) -> Demo {
+    let model = model::folder().display().to_string();
+    let seeded = output_of("tokengrid", &["seed", "--json", "--model", &model, "--credit", credit], env).await;
+    serde_json::from_str(&seeded).expect("seed prints the demo as JSON")
 }
 
 fn environment(database: &Database) -> Vec<(String, String)> {

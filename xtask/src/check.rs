@@ -8,6 +8,7 @@ use crate::account::Account;
 use crate::directory::Directory;
 use crate::process::{find_program, setting};
 use crate::progress::{self, Steps};
+use crate::services::Given;
 use crate::{r#gen, packages, workspace};
 
 const HELP: &str = "\
@@ -36,7 +37,7 @@ pub fn run(mut arguments: lexopt::Parser) -> anyhow::Result<()> {
     let account = Account::for_services()?;
     let directory = Directory::throw_away("check", account.as_ref())?;
     let mut steps = Steps::new(5 + r#gen::STEPS);
-    packages::ensure(&mut steps, true)?;
+    packages::ensure(&mut steps, Some(&Given::default()))?;
 
     let mut failures = Vec::new();
     let mut attempt = |steps: &mut Steps, what: &str, command: &mut Command| {

@@ -13,8 +13,8 @@ const LINE_BYTES_MAX: usize = 1 << 20;
 
 /// Everything that a receipt tells.
 const RECEIPT: &str = "query($id: ID!) { receipt(jobId: $id) { jobId model promptTokens completionTokens \
-    lines { meter quantity unitPrice { perMillion currency } amount { amount currency } } total { amount currency } \
-    transfers { id debit credit amount { amount currency } } block { height hash } } }";
+    lines { meter quantity unitPrice { perMillion currency } amount { amount currency } } total { amount currency } holdReleased { amount currency } \
+    transfers { id kind debit credit amount { amount currency } } block { height hash } } }";
 
 /// A running control plane, seen with one tenant's key.
 #[derive(Debug)]
@@ -45,6 +45,8 @@ impl ControlPlane {
         let agent = ureq::Agent::config_builder()
             .proxy(None)
             .http_status_as_error(false)
+            // An idle connection of ours would make the control plane wait for us when it is told to stop.
+            .max_idle_connections(0)
             .timeout_connect(Some(Duration::from_secs(5)))
             .timeout_recv_response(Some(Duration::from_secs(60)))
             .timeout_recv_body(Some(Duration::from_secs(120)))

@@ -46,7 +46,7 @@ fn describe(demo: &Value, receipt: &Value) {
         "tokens     {} in, {} out; the first after {} ms, all after {} ms",
         usage["prompt_tokens"], usage["completion_tokens"], timings["first_token"], timings["total"]
     ));
-    for line in list(&receipt["lines"]) {
+    for line in rows(&receipt["lines"]) {
         progress::print(&format!(
             "           {} × {} at {} {} per million = {}",
             text(&line["quantity"]),
@@ -56,10 +56,17 @@ fn describe(demo: &Value, receipt: &Value) {
             money(&line["amount"])
         ));
     }
-    progress::print(&format!("price      {}", money(&demo["price"])));
-    for transfer in list(&demo["transfers"]) {
-        let (debit, credit) = (text(&transfer["debit"]), text(&transfer["credit"]));
-        progress::print(&format!("transfer   {}  {debit} → {credit}", money(&transfer["amount"])));
+    let released = &receipt["holdReleased"];
+    let released =
+        if released.is_object() { format!("; {} of the hold released", money(released)) } else { String::new() };
+    progress::print(&format!("price      {}{released}", money(&demo["price"])));
+    for transfer in rows(&demo["transfers"]) {
+        let [kind, debit, credit] = ["kind", "debit", "credit"].map(|field| text(&transfer[field]));
+        progress::print(&format!(
+            "transfer   {:<8} {}  {debit} → {credit}",
+            kind.to_lowercase(),
+            money(&transfer["amount"])
+        ));
     }
     let block = &receipt["block"];
     progress::print(&format!("block      {} {}", text(&block["height"]), text(&block["hash"])));
@@ -72,7 +79,7 @@ fn show(piece: &str) {
     let _ = stdout.flush();
 }
 
-fn list(value: &Value) -> &[Value] {
+fn rows(value: &Value) -> &[Value] {
     value.as_array().map_or(&[], Vec::as_slice)
 }
 

@@ -9,7 +9,7 @@ use crate::account::Account;
 use crate::directory::Directory;
 use crate::postgres::Durability;
 use crate::progress::Steps;
-use crate::services::Services;
+use crate::services::{Given, Services};
 use crate::{exit, packages, process, progress, up, workspace};
 
 /// What an experiment needs around it.
@@ -56,12 +56,14 @@ pub fn run(name: &str, arguments: Vec<OsString>, surroundings: Surroundings) -> 
     let directory = Directory::throw_away("experiment", account.as_ref())?;
     let with_services = surroundings == Surroundings::Services;
     let mut steps = Steps::new(if with_services { 4 } else { 2 });
-    packages::ensure(&mut steps, with_services)?;
+    packages::ensure(&mut steps, with_services.then_some(&Given::default()))?;
     up::build(&mut steps, &directory.log("build"), &["--release"])?;
     let mut command = std::process::Command::new(workspace::program(name, "release"));
     command.args(arguments).stdout(Stdio::inherit()).stderr(Stdio::inherit());
     let services = match surroundings {
-        Surroundings::Services => Some(Services::start(&directory, account.as_ref(), Durability::Durable, &mut steps)?),
+        Surroundings::Services => {
+            Some(Services::start(&directory, account.as_ref(), Durability::Durable, Given::default(), &mut steps)?)
+        }
         Surroundings::Bare => None,
     };
     command.envs(services.iter().flat_map(Services::environment));

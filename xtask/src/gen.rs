@@ -17,7 +17,7 @@ use crate::directory::Directory;
 use crate::postgres::{self, Durability};
 use crate::process;
 use crate::progress::{self, Steps};
-use crate::services::Services;
+use crate::services::{Given, Services};
 use crate::{packages, up, workspace};
 
 const HELP: &str = "\
@@ -51,7 +51,7 @@ pub fn run(mut arguments: lexopt::Parser) -> anyhow::Result<()> {
     let account = Account::for_services()?;
     let directory = Directory::throw_away("gen", account.as_ref())?;
     let mut steps = Steps::new(1 + STEPS);
-    packages::ensure(&mut steps, true)?;
+    packages::ensure(&mut steps, Some(&Given::default()))?;
     if only_check {
         return verify(&directory, account.as_ref(), &mut steps);
     }
@@ -79,7 +79,7 @@ pub fn verify(directory: &Directory, account: Option<&Account>, steps: &mut Step
 
 /// The query cache, freshly made: services, migration and check.
 fn queries(directory: &Directory, account: Option<&Account>, steps: &mut Steps) -> anyhow::Result<Files> {
-    let services = Services::start(directory, account, Durability::None, steps)?;
+    let services = Services::start(directory, account, Durability::None, Given::default(), steps)?;
     let mut step = steps.begin("checking queries");
     postgres::run_files(&services.database_url, &migrations()?)?;
     let output = directory.join("sqlx");

@@ -5,6 +5,7 @@ use std::process::Command;
 
 use crate::process::{find_program, setting};
 use crate::progress::Steps;
+use crate::services::Given;
 use crate::{exit, postgres, redis};
 
 /// One thing that has to be on the machine, and the package that brings it.
@@ -33,16 +34,16 @@ const REDIS: Need = Need {
     present: || redis::program().is_some(),
 };
 
-/// Makes sure that what a build needs, and the services that are not given by the environment, are installed; one step.
+/// Makes sure that what a build needs, and each of the services that is wanted and not `given`, is installed; one step.
 ///
 /// *Errors*: exit code 3 with the command to run, when something is missing and we may not install it.
-pub fn ensure(steps: &mut Steps, services: bool) -> anyhow::Result<()> {
+pub fn ensure(steps: &mut Steps, services: Option<&Given>) -> anyhow::Result<()> {
     let mut step = steps.begin("packages");
     let mut needs: Vec<Need> = Vec::from(BUILD);
-    if services && setting("DATABASE_URL").is_none() {
+    if services.is_some_and(|given| given.database_url.is_none()) {
         needs.push(POSTGRES);
     }
-    if services && setting("REDIS_URL").is_none() {
+    if services.is_some_and(|given| given.redis_url.is_none()) {
         needs.push(REDIS);
     }
     needs.retain(|need| !(need.present)());

@@ -76,6 +76,10 @@ pub fn spawn(command: &mut Command, death_signal: libc::c_int) -> io::Result<Chi
             let mut none = std::mem::zeroed();
             libc::sigemptyset(&mut none);
             libc::sigprocmask(libc::SIG_SETMASK, &none, std::ptr::null_mut());
+            // A shell starts background jobs with these ignored, and a child that ignores them cannot be asked to stop.
+            for signal in [libc::SIGINT, libc::SIGQUIT] {
+                libc::signal(signal, libc::SIG_DFL);
+            }
             if libc::prctl(libc::PR_SET_PDEATHSIG, death_signal) != 0 {
                 return Err(io::Error::last_os_error());
             }
@@ -159,7 +163,7 @@ impl Service {
         death_signal: libc::c_int,
     ) -> anyhow::Result<Service> {
         let output = File::create(log).with_context(|| format!("creating {}", log.display()))?;
-        command.stdout(output.try_clone()?).stderr(output);
+        command.stdout(output.try_clone()?).stderr(output).env("NO_COLOR", "1");
         let child = spawn(command, death_signal)
             .with_context(|| format!("starting {name} ({})", command.get_program().to_string_lossy()))?;
         Ok(Service { name, log: log.to_owned(), child, stop_signal, stopped: false })

@@ -90,7 +90,7 @@ pub fn once(directory: &Directory, services: &Services) -> anyhow::Result<Value>
 
 fn program() -> Command {
     let mut command = Command::new(workspace::program("tokengrid", "dev"));
-    command.arg("seed").current_dir(workspace::root());
+    command.arg("seed").env("RUST_BACKTRACE", "0").current_dir(workspace::root());
     command
 }
 

@@ -7,6 +7,22 @@ use crate::process::{Service, setting};
 use crate::progress::Steps;
 use crate::redis::{self, Redis};
 
+/// Services that run already.
+#[derive(Debug, Default)]
+pub struct Given {
+    /// A database's URL.
+    pub database_url: Option<String>,
+    /// A Redis's URL.
+    pub redis_url: Option<String>,
+}
+
+impl Given {
+    /// What `DATABASE_URL` and `REDIS_URL` name. Only for commands that are meant to use somebody's data.
+    pub fn by_environment() -> Given {
+        Given { database_url: setting("DATABASE_URL"), redis_url: setting("REDIS_URL") }
+    }
+}
+
 /// PostgreSQL and Redis, reachable; those that are ours stop when this is dropped, Redis first.
 #[derive(Debug)]
 pub struct Services {
@@ -21,17 +37,18 @@ pub struct Services {
 }
 
 impl Services {
-    /// Starts what `DATABASE_URL` and `REDIS_URL` do not name; two steps.
+    /// Starts what is not given; two steps.
     pub fn start(
         directory: &Directory,
         account: Option<&Account>,
         durability: Durability,
+        given: Given,
         steps: &mut Steps,
     ) -> anyhow::Result<Services> {
         let sockets = directory.sockets(account)?;
         let mut services = Services {
-            database_url: setting("DATABASE_URL").unwrap_or_default(),
-            redis_url: setting("REDIS_URL").unwrap_or_default(),
+            database_url: given.database_url.unwrap_or_default(),
+            redis_url: given.redis_url.unwrap_or_default(),
             fresh: false,
             redis: None,
             postgres: None,

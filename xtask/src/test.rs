@@ -11,15 +11,14 @@ use crate::directory::Directory;
 use crate::postgres::Durability;
 use crate::process::{self, find_program};
 use crate::progress::{self, Steps};
-use crate::services::Services;
+use crate::services::{Given, Services};
 use crate::{node_modules, packages, up, workspace};
 
 const HELP: &str = "\
 cargo xtask test [-- RUNNER-ARGUMENTS]
 
 Installs what is missing (saying what), builds, starts a private PostgreSQL and Redis for this run, and runs every test with
-cargo-nextest, or with `cargo test` where nextest is absent. DATABASE_URL and REDIS_URL, when set, are used instead; the role
-must be allowed to create databases. What follows `--` goes to the runner, for example a test's name.
+cargo-nextest, or with `cargo test` where nextest is absent. What follows `--` goes to the runner, for example a test's name.
 ";
 
 /// Runs the command.
@@ -43,11 +42,11 @@ pub fn run(mut arguments: lexopt::Parser) -> anyhow::Result<()> {
     let account = Account::for_services()?;
     let directory = Directory::throw_away("test", account.as_ref())?;
     let mut steps = Steps::new(6);
-    packages::ensure(&mut steps, true)?;
+    packages::ensure(&mut steps, Some(&Given::default()))?;
     // The same features and targets as the runner's, so that it compiles nothing again; the programs, which some tests run.
     up::build(&mut steps, &directory.log("build"), &["--bins", "--tests"])?;
     node_modules::ensure(&mut steps, &directory)?;
-    let services = Services::start(&directory, account.as_ref(), Durability::None, &mut steps)?;
+    let services = Services::start(&directory, account.as_ref(), Durability::None, Given::default(), &mut steps)?;
 
     let mut runner = if find_program("cargo-nextest").is_some() {
         let mut nextest = workspace::cargo("nextest");

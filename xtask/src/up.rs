@@ -13,7 +13,7 @@ use crate::directory::{self, Directory};
 use crate::postgres::Durability;
 use crate::process::{self, Service};
 use crate::progress::{self, Steps};
-use crate::services::Services;
+use crate::services::{Given, Services};
 use crate::{demo, exit, packages, seed, workspace};
 
 const HELP: &str = "\
@@ -52,9 +52,10 @@ pub fn run(arguments: lexopt::Parser) -> anyhow::Result<()> {
     let mut steps = Steps::new(7);
     let port = port(options.port)?;
 
-    packages::ensure(&mut steps, true)?;
+    let given = Given::by_environment();
+    packages::ensure(&mut steps, Some(&given))?;
     build(&mut steps, &directory.log("build"), &[])?;
-    let mut services = Services::start(&directory, account.as_ref(), Durability::Durable, &mut steps)?;
+    let mut services = Services::start(&directory, account.as_ref(), Durability::Durable, given, &mut steps)?;
     let step = steps.begin("schema and demo data");
     migrate(&services)?;
     let seeded = seed::once(&directory, &services)?;
@@ -114,14 +115,19 @@ fn port(asked: u16) -> anyhow::Result<u16> {
 /// Builds the workspace; one step.
 pub fn build(steps: &mut Steps, log: &Path, arguments: &[&str]) -> anyhow::Result<()> {
     let mut step = steps.begin("building");
-    step.run(workspace::cargo("build").arg("--workspace").args(arguments), log)?;
+    let built = step.run(workspace::cargo("build").arg("--workspace").args(arguments), log);
+    if built.is_err() && std::fs::read_to_string(log).is_ok_and(|text| text.contains("no cached data for this query")) {
+        progress::note("A query has changed since .sqlx was written; `cargo xtask gen` writes it anew.");
+    }
+    built?;
     step.finish("");
     Ok(())
 }
 
 fn migrate(services: &Services) -> anyhow::Result<()> {
     let mut command = Command::new(workspace::program("tokengrid", "dev"));
-    process::output(command.arg("migrate").envs(services.environment()).current_dir(workspace::root()))?;
+    command.arg("migrate").envs(services.environment()).env("RUST_BACKTRACE", "0");
+    process::output(command.current_dir(workspace::root()))?;
     Ok(())
 }
 

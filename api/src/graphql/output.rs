@@ -47,7 +47,7 @@ pub struct JobPiece {
     /// Whole characters; may be empty while one is unfinished.
     text: String,
     /// New tokens.
-    tokens: i32,
+    tokens: BigInt,
 }
 
 /// How a job ended; told after its money is settled.
@@ -184,7 +184,7 @@ impl Reader {
         let progress = self.progress.wait_for(news).await.ok()?;
         if progress.text.len() > bytes || progress.tokens > tokens {
             let text = progress.text[bytes..].to_owned();
-            let tokens = i32::try_from(progress.tokens - tokens).unwrap_or(i32::MAX);
+            let tokens = BigInt::from(progress.tokens - tokens);
             (self.bytes, self.tokens) = (progress.text.len(), progress.tokens);
             return Some(JobOutput::Piece(JobPiece { text, tokens }));
         }
@@ -271,20 +271,20 @@ mod tests {
         let output = watch::Sender::<Progress>::default();
         let mut early = reader(&output);
         output.send_modify(|progress| progress.take(text("a", 1)));
-        assert_eq!(piece(&mut early).await, JobPiece { text: "a".into(), tokens: 1 });
+        assert_eq!(piece(&mut early).await, JobPiece { text: "a".into(), tokens: BigInt(1) });
         // A token that completes no character still counts.
         output.send_modify(|progress| progress.take(text("", 1)));
-        assert_eq!(piece(&mut early).await, JobPiece { text: String::new(), tokens: 1 });
+        assert_eq!(piece(&mut early).await, JobPiece { text: String::new(), tokens: BigInt(1) });
         output.send_modify(|progress| progress.take(text("é", 1)));
         output.send_modify(|progress| progress.take(end()));
         output.send_modify(|progress| progress.over = true);
-        assert_eq!(piece(&mut early).await, JobPiece { text: "é".into(), tokens: 1 });
+        assert_eq!(piece(&mut early).await, JobPiece { text: "é".into(), tokens: BigInt(1) });
         let Some(JobOutput::Ended(ended)) = early.next().await else { panic!("no end came") };
         assert!(ended.status == JobStatus::Done && ended.finish_reason == Some(FinishReason::Length));
         assert!(early.next().await.is_none());
 
         let mut late = reader(&output);
-        assert_eq!(piece(&mut late).await, JobPiece { text: "aé".into(), tokens: 3 });
+        assert_eq!(piece(&mut late).await, JobPiece { text: "aé".into(), tokens: BigInt(3) });
         assert!(matches!(late.next().await, Some(JobOutput::Ended(_))));
         assert!(late.next().await.is_none());
     }

@@ -230,3 +230,30 @@ impl Executor for Operations {
             .boxed()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use primitives::clock::Clock;
+    use sqlx::postgres::PgPoolOptions;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_socket_runs_a_bounded_number_of_operations_at_once() {
+        let pool = PgPoolOptions::new().connect_lazy("postgres://nobody@localhost/nothing").unwrap();
+        let operations = Operations {
+            schema: crate::graphql::builder().finish(),
+            auth: Auth::try_new(pool, Clock::system(), &"00".repeat(32).into()).unwrap(),
+            credential: Arc::default(),
+            places: Arc::new(Semaphore::new(1)),
+        };
+        let run = || operations.execute_stream(Request::new("{ me { id } }"), None);
+        let first = run();
+        let refused: Vec<Response> = run().collect().await;
+        assert!(refused[0].errors[0].message.contains("operations at once"), "{refused:?}");
+        drop(first);
+        let answered: Vec<Response> = run().collect().await;
+        assert!(answered.len() == 1 && answered[0].errors.is_empty(), "{answered:?}");
+        assert!(run().collect::<Vec<_>>().await[0].errors.is_empty(), "the place is free again after the last answer");
+    }
+}

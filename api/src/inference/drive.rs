@@ -1,5 +1,7 @@
 //! Drives one job from its hold to its settlement.
 
+use std::time::Duration;
+
 use broker::JobStream;
 use broker::job::{EndReason, FailureCode, JobEnd, JobEvent, JobStatus, Outcome, Segment};
 use chrono::{DateTime, Utc};
@@ -12,6 +14,12 @@ use crate::error::Error;
 
 /// The line of business in the token economics.
 const PRODUCT_LINE: &str = "online";
+
+/// How long a job may run; its hold lasts longer.
+const JOB_TIME_MAX: Duration = Duration::from_secs(60 * 60);
+/// How often and how long a settlement waits for a database that is away.
+const SETTLE_ATTEMPTS_MAX: u32 = 120;
+const SETTLE_PAUSE: Duration = Duration::from_millis(500);
 
 /// How the broker's side of a job ended.
 struct End {
@@ -33,13 +41,14 @@ pub(super) async fn drive(
     let mut first_token_at = None;
     let settled = match hold.durable().await {
         Ok(_) => {
-            let end = forward(&inference, &mut stream, &events, &mut first_token_at).await;
-            let end = match end {
-                Some(end) => end,
-                // The caller left: what was delivered until now is all there will be.
-                None => End::from(stream.cancel().await),
+            let forwarded = forward(&inference, &mut stream, &events, &mut first_token_at);
+            let end = match tokio::time::timeout(JOB_TIME_MAX, forwarded).await {
+                Ok(Some(end)) => end,
+                // The caller left or time is up: what was delivered until now is all there will be.
+                Ok(None) | Err(_) => End::from(stream.cancel().await),
             };
-            settle(&inference, &admitted, end, first_token_at).await
+            let times = Times { first_token_at, ended_at: inference.clock.now() };
+            settle_surely(&inference, &admitted, &end, times).await
         }
         Err(error) => Err(error.into()),
     };
@@ -90,15 +99,30 @@ impl From<Outcome> for End {
     }
 }
 
-/// Moves the money and writes the job's end.
-async fn settle(
-    inference: &Inference,
-    admitted: &Admitted,
-    end: End,
+/// A job's instants, fixed before the first try to settle it.
+#[derive(Clone, Copy)]
+struct Times {
     first_token_at: Option<DateTime<Utc>>,
-) -> Result<Ending, Error> {
+    ended_at: DateTime<Utc>,
+}
+
+/// Settles, again and again while the database is away: delivered tokens are not given up for a lost connection.
+async fn settle_surely(inference: &Inference, admitted: &Admitted, end: &End, times: Times) -> Result<Ending, Error> {
+    let mut attempt = 1;
+    loop {
+        match settle(inference, admitted, end, times).await {
+            Err(error) if attempt < SETTLE_ATTEMPTS_MAX && passes(&error) => error.log(),
+            settled => return settled,
+        }
+        attempt += 1;
+        tokio::time::sleep(SETTLE_PAUSE).await;
+    }
+}
+
+/// Moves the money and writes the job's end; may be repeated with the same arguments.
+async fn settle(inference: &Inference, admitted: &Admitted, end: &End, times: Times) -> Result<Ending, Error> {
     let job = &admitted.job;
-    let ended_at = inference.clock.now();
+    let Times { first_token_at, ended_at } = times;
     let prompt_tokens = end.segments.iter().map(|segment| segment.prompt_tokens).sum();
     let output_tokens = end.segments.iter().map(|segment| segment.output_tokens).sum();
     let usage = usage(admitted, &end.segments)?;
@@ -130,12 +154,25 @@ async fn settle(
         first_token_at,
         ended_at,
     };
-    broker::job::finish(&mut *inference.pool.acquire().await?, job.job_id, &end_of_job).await?;
-    let result = match end.failure {
-        Some((_, message)) => Err(Error::JobFailed(message)),
+    match broker::job::finish(&mut *inference.pool.acquire().await?, job.job_id, &end_of_job).await {
+        // An earlier try had been written, only its answer was lost.
+        Ok(()) | Err(broker::Error::JobEnded(_)) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let result = match &end.failure {
+        Some((_, message)) => Err(Error::JobFailed(message.clone())),
         None => Ok(end.reason.map_or("stop", EndReason::as_str)),
     };
     Ok(Ending { result, prompt_tokens, output_tokens, charge: money(admitted, charge) })
+}
+
+/// True when the database is away, which passes, rather than refusing.
+fn passes(error: &Error) -> bool {
+    match error {
+        Error::Unavailable { .. } => true,
+        Error::Internal(source) => source.chain().any(|cause| cause.is::<sqlx::Error>()),
+        _ => false,
+    }
 }
 
 /// The tokens of each segment and what they add to the job's cost, so that a job costs the same however many nodes made it.

@@ -142,15 +142,30 @@ impl Entry {
         self.delivered.len() as u64 >= u64::from(self.job.output_tokens_max)
     }
 
-    /// Closes the current lease's segment; `with_prompt` puts the prompt on it. One that brought nothing is left out,
-    /// unless it carries the prompt.
-    pub fn close_segment(&mut self, run: &Run, with_prompt: bool) {
-        let output_tokens = count(self.delivered.len() - run.delivered_from);
-        if output_tokens == 0 && !with_prompt {
-            return;
+    /// Closes a lease's segment, unless it brought nothing.
+    pub fn close_segment(&mut self, run: &Run) {
+        if self.delivered.len() > run.delivered_from {
+            self.push_segment(run, 0);
         }
+    }
+
+    /// Closes the segment of the lease that ended the job well: it carries the prompt.
+    pub fn close_segment_with_prompt(&mut self, run: &Run) {
+        self.push_segment(run, count(self.job.prompt.len()));
+    }
+
+    /// Puts the prompt on the segment of the lease that the job was cancelled under, if it brought anything.
+    pub fn count_prompt(&mut self) {
+        if let Phase::Running(run) = &self.phase
+            && let Some(segment) = self.segments.last_mut().filter(|segment| segment.epoch == run.holder.epoch)
+        {
+            segment.prompt_tokens = count(self.job.prompt.len());
+        }
+    }
+
+    fn push_segment(&mut self, run: &Run, prompt_tokens: u32) {
         let Holder { node_id, provider_id, epoch, prices: ask } = run.holder;
-        let prompt_tokens = if with_prompt { count(self.job.prompt.len()) } else { 0 };
+        let output_tokens = count(self.delivered.len() - run.delivered_from);
         self.segments.push(Segment { epoch, node_id, provider_id, prompt_tokens, output_tokens, ask });
     }
 

@@ -134,7 +134,7 @@ impl Core {
         receipt: Option<SignedReceipt>,
     ) {
         let Some(mut entry) = self.leave(job_id) else { return };
-        entry.close_segment(&run, true);
+        entry.close_segment_with_prompt(&run);
         if let Some(queue) = self.queues.get_mut(&entry.job.model) {
             queue.learn(entry.delivered.len() as u64, now - run.committed_at);
         }
@@ -189,7 +189,7 @@ impl Core {
             // All that was wanted is here; only the word that it is all was lost.
             return self.end(now, job_id, run, EndReason::Length, outcome, None);
         }
-        entry.close_segment(&run, false);
+        entry.close_segment(&run);
         entry.failed_on.push(run.holder.node_id);
         let model = entry.job.model.clone();
         self.outputs.push(Output::End(ended(now, entry, &run, outcome, None)));
@@ -223,7 +223,7 @@ impl Core {
         }
     }
 
-    /// Takes a job away from whoever has it, closes its lease, and forgets it; its segments are final.
+    /// Takes a job away from whoever has it, closes its lease, and forgets it.
     pub(super) fn stop(&mut self, now: DateTime<Utc>, job_id: JobId) -> Option<Entry> {
         let mut entry = self.leave(job_id)?;
         self.dismiss(&entry);
@@ -235,8 +235,7 @@ impl Core {
             }
             Phase::Waiting { .. } | Phase::Offered { .. } => return Some(entry),
         };
-        let with_prompt = !entry.delivered.is_empty();
-        entry.close_segment(&run, with_prompt);
+        entry.close_segment(&run);
         self.outputs.push(Output::End(ended(now, &entry, &run, LeaseOutcome::Cancelled, None)));
         Some(entry)
     }

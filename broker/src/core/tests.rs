@@ -339,6 +339,28 @@ fn a_cancelled_job_costs_what_was_delivered() {
 }
 
 #[test]
+fn a_node_that_brought_nothing_is_owed_no_prompt() {
+    let mut world = half_done();
+    world.disconnect(1);
+    world.accept(2, 1, 2);
+    let outcome = world.core.cancel(world.now, job_id(1)).unwrap();
+    assert_eq!(shares(&outcome.segments), [(1, 0, 2)]);
+}
+
+#[test]
+fn shutting_down_fails_every_job_and_offers_none() {
+    let mut world = World::with_nodes(&[(1, 1)]);
+    (1..=2).for_each(|n| world.submit(job(n)).unwrap());
+    world.accept(1, 1, 1);
+    world.receive(1, tokens(1, 1, 0, &[10]));
+    world.core.abort_all(world.now, FailureCode::ShuttingDown);
+    world.collect();
+    let (code, segments) = failure(&world, 1);
+    assert_eq!((code, shares(&segments)), (FailureCode::ShuttingDown, vec![(1, 0, 1)]), "no prompt is owed");
+    assert_eq!((failure(&world, 2).0, world.offers(2)), (FailureCode::ShuttingDown, vec![]));
+}
+
+#[test]
 fn a_job_whose_nodes_are_gone_waits_and_then_fails() {
     let mut world = World::with_nodes(&[(1, 1)]);
     world.submit(job(1)).unwrap();

@@ -95,19 +95,17 @@ pub(crate) async fn receipts_insert(conn: &mut PgConnection, ends: &[CheckedEnd]
     Ok(())
 }
 
-pub(crate) async fn leases_abandon(conn: &mut PgConnection, job_id: JobId, now: DateTime<Utc>) -> Result<()> {
-    sqlx::query!(
+pub(crate) async fn leases_abandon(conn: &mut PgConnection, now: DateTime<Utc>) -> Result<u64> {
+    let done = sqlx::query!(
         "UPDATE broker.leases
-         SET ended_at = $2, outcome = $3, output_tokens = 0
-         WHERE job_id = $1
-           AND ended_at IS NULL",
-        job_id.0,
+         SET ended_at = $1, outcome = $2, output_tokens = 0
+         WHERE ended_at IS NULL",
         now,
         LeaseOutcome::Abandoned.as_str(),
     )
     .execute(conn)
     .await?;
-    Ok(())
+    Ok(done.rows_affected())
 }
 
 pub(crate) async fn leases_of(conn: &mut PgConnection, job_id: JobId) -> Result<Vec<Lease>> {

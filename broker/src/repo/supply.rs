@@ -168,6 +168,28 @@ pub(crate) async fn node_find(conn: &mut PgConnection, id: NodeId) -> Result<Opt
     row.map(Node::try_from).transpose()
 }
 
+/// The node that spent this token and has this key.
+pub(crate) async fn node_of_token(
+    conn: &mut PgConnection,
+    secret_hash: &[u8; 32],
+    public_key: &[u8; 32],
+) -> Result<Option<Node>> {
+    let row = sqlx::query_as!(
+        NodeRow,
+        r#"SELECT nodes.id AS "id: NodeId", nodes.provider_id AS "provider_id: ProviderId", public_key, status, descriptor,
+             joined_at, last_seen_at
+           FROM broker.join_tokens
+           JOIN broker.nodes ON nodes.id = join_tokens.used_by_node_id
+           WHERE secret_hash = $1
+             AND public_key = $2"#,
+        secret_hash,
+        public_key,
+    )
+    .fetch_optional(conn)
+    .await?;
+    row.map(Node::try_from).transpose()
+}
+
 pub(crate) async fn node_touch(
     conn: &mut PgConnection,
     id: NodeId,

@@ -21,13 +21,13 @@ SYSTEMS = [
 # Training multiplies the share of sums at first: nothing else takes as many examples.
 SHORT: dict[str, tuple[float, Make]] = {
     "arithmetic": (40, arithmetic.sample),
-    "reverse": (18, letters.reverse),
-    "sort_letters": (18, letters.sort),
-    "sort_words": (8, letters.sort_list),
-    "capitals": (6, letters.capitals),
+    "reverse": (8, letters.reverse),
+    "sort_letters": (16, letters.sort),
+    "sort_words": (11, letters.sort_list),
+    "capitals": (3, letters.capitals),
     "repeat": (12, echo.sample),
     "talk": (2, talk.fixed),
-    "unknown": (5, talk.unknown),
+    "unknown": (6, talk.unknown),
     "name": (1, talk.named),
 }
 LONG: dict[str, tuple[float, Make]] = {
@@ -35,8 +35,8 @@ LONG: dict[str, tuple[float, Make]] = {
     "about": (1, faq.about),
     "count": (4, counting.sample),
     "tool_call": (40, lambda random, side: tools.call(random, side, 2)),
-    "tool_result": (8, tools.result),
-    "tool_unneeded": (8, lambda random, side: tools.unneeded(random, side, plain)),
+    "tool_result": (9, tools.result),
+    "tool_unneeded": (10, lambda random, side: tools.unneeded(random, side, plain)),
     "chat": (8, lambda random, side: conversation(random, side, 2, 4)),
 }
 VERY_LONG: dict[str, tuple[float, Make]] = {

@@ -107,7 +107,7 @@ impl Weights {
     /// A text as tokens, nothing added; `special` reads control tokens' names as those tokens.
     pub fn tokenise(&self, text: &str, special: bool) -> Vec<u32> {
         let tokens = self.model.vocab().tokenize(text.as_bytes(), false, special);
-        tokens.into_iter().map(|token| token.0.unsigned_abs()).collect()
+        tokens.into_iter().map(|token| token.0 as u32).collect()
     }
 }
 

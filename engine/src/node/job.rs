@@ -21,14 +21,15 @@ pub struct Lease {
     pub node_id: NodeId,
 }
 
-/// Sends a job's frames and its end. Dropping the future cancels the work and sends nothing more.
+/// Sends a job's frames and gives the message of its end; none if there is nobody to tell. Dropping the future cancels the
+/// work and sends nothing more.
 pub async fn run(
     lease: Lease,
     mut request: RequestHandle,
     committed_at: Instant,
     identity: &Identity,
     outgoing: &mpsc::Sender<FromNode>,
-) {
+) -> Option<FromNode> {
     let Lease { job_id, epoch, node_id } = lease;
     let mut sent: Vec<u32> = Vec::new();
     let mut first_token_ms = None;
@@ -39,9 +40,8 @@ pub async fn run(
                 sent.extend(&frame.ids);
                 let (seq, ids, text) = (frame.seq, frame.ids, frame.text);
                 let frame = FromNode::Tokens(TokenFrame { job_id, epoch, seq, ids, text });
-                if outgoing.send(frame).await.is_err() {
-                    return;
-                }
+                // If the connection is gone, so is the lease.
+                outgoing.send(frame).await.ok()?;
             }
             Some(Event::Finished { reason, usage }) => {
                 let total_ms = elapsed_ms(committed_at);
@@ -58,13 +58,12 @@ pub async fn run(
                 break FromNode::Finished { reason, receipt: Box::new(receipt::sign(receipt, identity)) };
             }
             Some(Event::Failed { message, .. }) => break FromNode::Failed { job_id, epoch, message },
-            Some(Event::Cancelled { .. }) => return,
+            Some(Event::Cancelled { .. }) => return None,
             None => break FromNode::Failed { job_id, epoch, message: "the engine has stopped".into() },
         }
     };
     tracing::debug!(job.id = %job_id, job.epoch = epoch, output_tokens = sent.len(), "a job ended");
-    // If the connection is gone, so is the lease.
-    let _ = outgoing.send(end).await;
+    Some(end)
 }
 
 fn elapsed_ms(since: Instant) -> u32 {

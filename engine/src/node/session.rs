@@ -1,6 +1,7 @@
 //! One connection's life: offers, leases and their work, heartbeats, draining.
 
 use std::collections::HashMap;
+use std::panic::resume_unwind;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,7 +9,7 @@ use std::time::{Duration, Instant};
 use primitives::id::{JobId, NodeId};
 use primitives::node_protocol::{FromNode, Load, Offer, ToNode, Work};
 use tokio::sync::{mpsc, watch};
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::{AbortHandle, JoinError, JoinSet};
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
 
 use crate::engine::Engine;
@@ -54,16 +55,24 @@ struct Session<'a> {
     identity: &'a Arc<Identity>,
     node_id: NodeId,
     outgoing: mpsc::Sender<FromNode>,
-    leases: HashMap<JobId, Lease>,
-    jobs: JoinSet<(JobId, u32)>,
+    leases: HashMap<JobId, Held>,
+    jobs: JoinSet<Ended>,
     /// When draining must be over, once it began.
     drain: Option<Instant>,
 }
 
-struct Lease {
+/// A lease that this connection holds.
+struct Held {
     epoch: u32,
     engine: usize,
     state: State,
+}
+
+/// A task that ended by itself.
+struct Ended {
+    job_id: JobId,
+    epoch: u32,
+    message: Option<FromNode>,
 }
 
 enum State {
@@ -87,7 +96,7 @@ impl Session<'_> {
             let drained_by = self.drain.unwrap_or_else(Instant::now).into();
             tokio::select! {
                 message = reader.next() => self.hear(message?).await?,
-                Some(ended) = self.jobs.join_next() => self.forget(ended.ok()),
+                Some(ended) = self.jobs.join_next() => self.end(ended).await?,
                 _ = beats.tick() => self.beat().await?,
                 Ok(deadline) = wanted(&mut draining), if self.drain.is_none() => {
                     self.drain = Some(deadline);
@@ -129,7 +138,7 @@ impl Session<'_> {
         match self.place(&offer) {
             Ok(engine) => {
                 let state = State::Accepted { lapses_at: Instant::now() + COMMIT_WITHIN };
-                self.leases.insert(job_id, Lease { epoch, engine, state });
+                self.leases.insert(job_id, Held { epoch, engine, state });
                 self.say(FromNode::Accept { job_id, epoch }).await
             }
             Err(reason) => self.say(FromNode::Decline { job_id, epoch, reason }).await,
@@ -157,7 +166,7 @@ impl Session<'_> {
 
     async fn begin(&mut self, job_id: JobId, epoch: u32, work: Work) -> Result<(), Error> {
         let accepted = self.leases.get_mut(&job_id).filter(|lease| lease.epoch == epoch);
-        let Some(lease @ Lease { state: State::Accepted { .. }, .. }) = accepted else {
+        let Some(lease @ Held { state: State::Accepted { .. }, .. }) = accepted else {
             tracing::debug!(job.id = %job_id, job.epoch = epoch, "a commit of no lease that waits for it");
             return Ok(());
         };
@@ -171,8 +180,9 @@ impl Session<'_> {
         let committed_at = Instant::now();
         let (identity, outgoing, node_id) = (self.identity.clone(), self.outgoing.clone(), self.node_id);
         let task = self.jobs.spawn(async move {
-            job::run(job::Lease { job_id, epoch, node_id }, request, committed_at, &identity, &outgoing).await;
-            (job_id, epoch)
+            let lease = job::Lease { job_id, epoch, node_id };
+            let message = job::run(lease, request, committed_at, &identity, &outgoing).await;
+            Ended { job_id, epoch, message }
         });
         lease.state = State::Running { task };
         Ok(())
@@ -183,18 +193,27 @@ impl Session<'_> {
             tracing::debug!(job.id = %job_id, job.epoch = epoch, "a cancellation of no lease held");
             return;
         }
-        if let Some(Lease { state: State::Running { task }, .. }) = self.leases.remove(&job_id) {
+        if let Some(Held { state: State::Running { task }, .. }) = self.leases.remove(&job_id) {
             // Dropping the task drops its request, which frees the sequence.
             task.abort();
         }
     }
 
-    /// Forgets a lease whose task ended by itself; those of aborted tasks are forgotten already.
-    fn forget(&mut self, ended: Option<(JobId, u32)>) {
-        if let Some((job_id, epoch)) = ended
-            && self.leases.get(&job_id).is_some_and(|lease| lease.epoch == epoch)
-        {
-            self.leases.remove(&job_id);
+    /// Frees the slot of a job that ended, then says so: who hears it may offer the next at once.
+    async fn end(&mut self, ended: Result<Ended, JoinError>) -> Result<(), Error> {
+        let Ended { job_id, epoch, message } = match ended {
+            Ok(ended) => ended,
+            Err(error) if error.is_panic() => resume_unwind(error.into_panic()),
+            // It was cancelled, and its lease is forgotten already.
+            Err(_) => return Ok(()),
+        };
+        if self.leases.get(&job_id).is_none_or(|lease| lease.epoch != epoch) {
+            return Ok(());
+        }
+        self.leases.remove(&job_id);
+        match message {
+            Some(message) => self.say(message).await,
+            None => Ok(()),
         }
     }
 

@@ -3,14 +3,19 @@
 use std::path::PathBuf;
 use std::sync::{Arc, LazyLock};
 
-use engine::engine::{Engine, EngineConfig, Event, RequestHandle};
-use engine::model::Model;
-use engine::sequence::Usage;
+use engine::{Engine, EngineConfig, Event, Model, RequestHandle, Usage};
 use primitives::node_protocol::{FinishReason, Sampling, Work};
 
 /// Where the model lies.
 pub fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("models/spark-1")
+}
+
+/// Its weights, as the manifest names them.
+pub fn weights_file() -> PathBuf {
+    let manifest = std::fs::read_to_string(folder().join("manifest.json")).unwrap();
+    let manifest: serde_json::Value = serde_json::from_str(&manifest).unwrap();
+    folder().join(manifest["weights"]["file"].as_str().unwrap())
 }
 
 /// The model, loaded once a test process.

@@ -2,13 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use engine::engine::{Engine, EngineLoad, Event};
-use engine::error::{Error, Refused};
-use engine::model::Model;
-use engine::sequence::Usage;
+use engine::{Engine, EngineLoad, Error, Event, Model, Refused, Usage};
 use primitives::node_protocol::{FinishReason, Work};
 
-use crate::bundled::{engine, finish, folder, long_work, model, question, read_frames, work};
+use crate::bundled::{engine, finish, long_work, model, question, read_frames, weights_file, work};
 
 #[test]
 fn a_request_joins_the_running_batch_and_leaves_it_before_the_others() {
@@ -41,7 +38,7 @@ fn more_requests_than_slots_wait_their_turn_and_more_than_the_queue_are_refused(
     let long = long_work(30);
     let mut requests: Vec<_> = (0..5).map(|_| engine.submit(long.clone()).unwrap()).collect();
     assert_eq!(engine.submit(long.clone()).err(), Some(Refused::Full { live: 5 }));
-    read_frames(&mut requests[0], 1);
+    read_frames(&mut requests[1], 1);
     let EngineLoad { running, waiting, slots_free, kv_free_tokens } = engine.load();
     assert_eq!((running, waiting, slots_free, kv_free_tokens), (2, 3, 0, 0));
     for request in requests {
@@ -93,23 +90,29 @@ fn dropping_a_request_cancels_it_also_while_it_waits() {
 }
 
 #[test]
-fn a_hole_in_the_slots_is_closed_without_harm_to_the_sequence_that_moves() {
-    let alone = engine(|config| config.slots = 4);
-    let watched = work(question("What is Tokengrid?"), 60);
-    let expected = finish(alone.submit(watched.clone()).unwrap());
-    let engine = engine(|config| (config.slots, config.tokens_per_second_max) = (4, Some(200)));
-    let others: Vec<_> = (0..3).map(|_| engine.submit(long_work(60)).unwrap()).collect();
-    wait_until(|| engine.load().running == 3);
-    let mut request = engine.submit(watched).unwrap();
-    read_frames(&mut request, 2);
-    // The watched one moves from slot 3 to slot 0.
-    drop(others);
-    wait_until(|| engine.load().running == 1);
-    let mut text = String::new();
-    while let Some(Event::Tokens(frame)) = request.blocking_next() {
-        text += &frame.text;
+fn requests_that_come_and_go_at_random_leave_no_slot_and_no_harm() {
+    let engine = engine(|config| (config.slots, config.waiting_max) = (6, 200));
+    let watched = work(question("What is Tokengrid?"), 40);
+    let before = finish(engine.submit(watched.clone()).unwrap());
+    let mut kept = Vec::new();
+    for number in 0..120_usize {
+        let mut drawn = work(question(&"word ".repeat(number * 7 % 40 + 1)), 30);
+        (drawn.sampling.temperature, drawn.sampling.seed) = (50.0, number as u64);
+        let mut request = engine.submit(drawn).unwrap();
+        match number % 4 {
+            0 => request.cancel(),
+            1 => drop(request),
+            2 => drop(request.blocking_next()),
+            _ => kept.push(request),
+        }
     }
-    assert!(expected.text.ends_with(&text) && !text.is_empty(), "{text:?} of {:?}", expected.text);
+    for request in kept {
+        let output = finish(request);
+        assert_eq!(output.usage.output_tokens as usize, output.ids.len());
+    }
+    wait_until(|| engine.load().running + engine.load().waiting == 0);
+    assert_idle(&engine);
+    assert_eq!(finish(engine.submit(watched).unwrap()), before, "nothing is left in the caches");
 }
 
 #[test]
@@ -210,10 +213,9 @@ fn an_engine_of_no_slots_or_too_many_is_refused() {
 fn weights_that_the_manifest_does_not_pin_or_that_are_none_are_refused() {
     let dir = std::env::temp_dir().join(format!("tokengrid-weights-{}", std::process::id()));
     std::fs::create_dir_all(&dir).unwrap();
-    let manifest = std::fs::read_to_string(folder().join("manifest.json")).unwrap();
-    let weights = serde_json::from_str::<serde_json::Value>(&manifest).unwrap()["weights"]["file"].clone();
-    std::fs::write(dir.join("manifest.json"), manifest).unwrap();
-    std::fs::write(dir.join(weights.as_str().unwrap()), b"GGUF, but not these").unwrap();
+    let weights = weights_file();
+    std::fs::copy(weights.with_file_name("manifest.json"), dir.join("manifest.json")).unwrap();
+    std::fs::write(dir.join(weights.file_name().unwrap()), b"GGUF, but not these").unwrap();
     assert!(matches!(Model::load(&dir), Err(Error::WrongWeights { .. })));
     std::fs::write(dir.join("other.gguf"), b"GGUF, but no model").unwrap();
     assert!(matches!(Model::load(&dir.join("other.gguf")), Err(Error::Weights { .. })));

@@ -6,10 +6,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ed25519_dalek::{Signature, Verifier, VerifyingKey};
-use engine::engine::Engine;
-use engine::error::Error;
 use engine::node::identity::{Identity, Membership};
 use engine::node::{self, Node, machine};
+use engine::{Engine, Error};
 use futures_util::{SinkExt, StreamExt};
 use primitives::clock::Clock;
 use primitives::id::{Ids, JobId, NodeId};
@@ -250,6 +249,21 @@ async fn an_offer_is_taken_only_if_model_length_and_slots_allow() {
         assert!(!visit.offer(second, 1, &work).await, "an accepted job holds its slot");
         visit.say(ToNode::Cancel { job_id: first, epoch: 1 }).await;
         assert!(visit.offer(second, 1, &work).await, "a cancelled one gives it back");
+    };
+    scene.play(script).await;
+}
+
+#[tokio::test]
+async fn who_hears_a_jobs_end_finds_its_slot_free() {
+    let scene = Scene::new(engine(|config| config.slots = 1)).await;
+    let script = async |scene: &Scene| {
+        let mut visit = scene.visit_and_greet().await;
+        for _ in 0..50 {
+            let (job_id, work) = (scene.ids.next(), work(question("Hi"), 1));
+            assert!(visit.offer(job_id, 1, &work).await);
+            visit.commit(job_id, 1, &work).await;
+            while !matches!(visit.hear().await, Some(FromNode::Finished { .. })) {}
+        }
     };
     scene.play(script).await;
 }

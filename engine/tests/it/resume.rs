@@ -1,6 +1,6 @@
 //! Going on where another node stopped: every token and every byte once.
 
-use engine::error::Refused;
+use engine::Refused;
 use primitives::node_protocol::{FinishReason, Work};
 
 use crate::bundled::{Output, engine, finish, question, work};

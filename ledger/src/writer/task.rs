@@ -215,11 +215,19 @@ impl Task {
         }
         needs.owners.sort();
         needs.owners.dedup();
-        let mut conn = match self.reading.take() {
-            Some(conn) => conn,
-            None => self.pool.acquire().await?.detach(),
+        let kept = match self.reading.take() {
+            // A kept connection may have died since; a fresh one tells the truth.
+            Some(mut conn) => sql::knowledge(&mut conn, self.shard, &needs).await.ok().map(|knowledge| (conn, knowledge)),
+            None => None,
         };
-        let knowledge = sql::knowledge(&mut conn, self.shard, &needs).await?;
+        let (conn, knowledge) = match kept {
+            Some(kept) => kept,
+            None => {
+                let mut conn = self.pool.acquire().await?.detach();
+                let knowledge = sql::knowledge(&mut conn, self.shard, &needs).await?;
+                (conn, knowledge)
+            }
+        };
         self.reading = Some(conn);
         self.core.learn(needs, knowledge);
         Ok(())

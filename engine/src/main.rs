@@ -34,6 +34,8 @@ fn main() -> anyhow::Result<()> {
         return Err(start_again()).context("cannot start this program again with GOMP_SPINCOUNT set");
     }
     start_logs(&cli)?;
+    // Fails only where a provider is installed already, and nothing before this line installs one.
+    rustls::crypto::aws_lc_rs::default_provider().install_default().ok();
     let ids = Ids::random(Clock::system());
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async {

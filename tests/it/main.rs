@@ -16,6 +16,8 @@ mod nodes;
 #[cfg(test)]
 mod openai;
 #[cfg(test)]
+mod privacy;
+#[cfg(test)]
 mod programs;
 #[cfg(test)]
 mod tidy;

@@ -81,8 +81,10 @@ async fn dial(control_plane: &str) -> Result<(Writer, Reader), Error> {
     let without_nagle = true;
     let dialling = connect_async_with_config(gateway_url(control_plane), Some(config), without_nagle);
     let (socket, _) = in_time(dialling).await?.map_err(broken)?;
-    if let MaybeTlsStream::Plain(tcp) = socket.get_ref() {
-        give_up_on_silence(tcp);
+    match socket.get_ref() {
+        MaybeTlsStream::Plain(tcp) => give_up_on_silence(tcp),
+        MaybeTlsStream::Rustls(tls) => give_up_on_silence(tls.get_ref().0),
+        _ => {}
     }
     let (sink, stream) = socket.split();
     Ok((Writer { sink }, Reader { stream }))

@@ -30,7 +30,7 @@ use crate::limit::Limiter;
 use crate::{CURRENCY, repo};
 
 /// How long a hold lasts, longer than any job, so that a lost one frees itself.
-const HOLD_MINUTES: i64 = 90;
+pub(crate) const HOLD_MINUTES: i64 = 90;
 
 /// What somebody wants generated.
 #[derive(Clone, Debug)]

@@ -18,6 +18,7 @@ mod password;
 mod repo;
 pub mod seed;
 pub mod server;
+pub mod services;
 pub mod telemetry;
 pub mod worker;
 

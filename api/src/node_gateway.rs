@@ -20,7 +20,7 @@ use secrecy::SecretString;
 use sqlx::PgConnection;
 
 use crate::CURRENCY;
-use crate::server::Services;
+use crate::services::Services;
 
 /// How long a stranger may take for each of its first two messages.
 const HANDSHAKE: Duration = Duration::from_secs(10);

@@ -26,6 +26,7 @@ use crate::error::Error;
 use crate::identity::Identity;
 use crate::inference::Inference;
 use crate::limit::Limiter;
+use crate::services::Services;
 use crate::worker::Worker;
 use crate::{graphql, node_gateway, openai, telemetry, worker};
 
@@ -33,26 +34,6 @@ use crate::{graphql, node_gateway, openai, telemetry, worker};
 const UNREAD_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long running jobs may take to end once the program is told to stop.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(25);
-
-/// What the routes work with.
-pub struct Services {
-    /// The database.
-    pub pool: PgPool,
-    /// Time.
-    pub clock: Clock,
-    /// Identifiers.
-    pub ids: Ids,
-    /// Credentials to callers.
-    pub auth: Auth,
-    /// Models.
-    pub catalogue: Catalogue,
-    /// The use case.
-    pub inference: Inference,
-    /// Nodes and queues.
-    pub broker: Broker,
-    /// Node sockets' conversations.
-    pub sockets: TaskTracker,
-}
 
 /// A control plane that serves.
 pub struct ControlPlane {
@@ -102,7 +83,7 @@ impl ControlPlane {
             limiter,
             catalogue.clone(),
         );
-        let worker = Worker::start(identity.clone(), ledger);
+        let worker = Worker::start(pool.clone(), clock.clone(), identity.clone(), ledger);
         let schema = graphql::schema(graphql::Parts {
             pool: pool.clone(),
             clock: clock.clone(),

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use broker::job::{JobEnd, JobRecord, JobStatus};
+use chrono::TimeDelta;
 use ledger::Writer;
 use primitives::clock::Clock;
 use primitives::money::Nanos;
@@ -11,9 +12,12 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::identity::Identity;
+use crate::inference::HOLD_MINUTES;
 
 /// How often repairs run.
 const EVERY: Duration = Duration::from_secs(5);
+/// A job that outlives its hold by this much has nobody left to end it.
+const LOST_AFTER: TimeDelta = TimeDelta::minutes(5);
 /// Unfinished jobs brought to their end in one step of the recovery.
 const STEP: u32 = 500;
 
@@ -25,7 +29,7 @@ pub struct Worker {
 
 impl Worker {
     /// Starts it.
-    pub fn start(identity: Identity, ledger: Writer) -> Self {
+    pub fn start(pool: PgPool, clock: Clock, identity: Identity, ledger: Writer) -> Self {
         let (stop, mut stopped) = watch::channel(false);
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {
@@ -39,11 +43,8 @@ impl Worker {
                 if let Err(error) = identity.grant_signup_credits().await {
                     error.log();
                 }
-                if let Err(error) = ledger.void_expired().await {
-                    tracing::error!(
-                        error = format!("{:#}", anyhow::Error::from(error)),
-                        "expired holds were not voided"
-                    );
+                if let Err(error) = expire(&pool, &clock, &ledger).await {
+                    tracing::error!(error = format!("{error:#}"), "expired holds were not voided");
                 }
             }
         });
@@ -78,6 +79,19 @@ pub async fn recover(pool: &PgPool, clock: &Clock, ledger: &Writer) -> anyhow::R
     }
     if ended > 0 {
         tracing::info!(jobs = ended, "unfinished jobs of an earlier run were brought to their end");
+    }
+    Ok(())
+}
+
+/// Frees the holds that have expired, and ends the jobs that were lost with them.
+async fn expire(pool: &PgPool, clock: &Clock, ledger: &Writer) -> anyhow::Result<()> {
+    ledger.void_expired().await?;
+    let mut conn = pool.acquire().await?;
+    let lost_before = clock.now() - TimeDelta::minutes(HOLD_MINUTES) - LOST_AFTER;
+    for job in broker::job::unfinished(&mut conn, STEP).await? {
+        if job.received_at < lost_before {
+            end(&mut conn, clock, &job).await?;
+        }
     }
     Ok(())
 }

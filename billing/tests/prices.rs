@@ -1,5 +1,7 @@
 //! The price book, on PostgreSQL.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on stops")]
+
 use billing::{Error, Meter, NewPrice, price};
 use chrono::{DateTime, TimeDelta, Utc};
 use primitives::clock::Clock;

@@ -109,7 +109,9 @@ impl PromptFormat {
         let tools = if tools == serde_json::json!([]) { Value::Null } else { tools };
         let (messages, tools) = (TemplateValue::from(Serde(messages)), TemplateValue::from(Serde(tools)));
         let values = context! { messages, tools, add_generation_prompt => true };
-        template.render(values).map_err(|error| Error::Refused(error.detail().unwrap_or("it cannot render them").into()))
+        template
+            .render(values)
+            .map_err(|error| Error::Refused(error.detail().unwrap_or("it cannot render them").into()))
     }
 
     /// The token ids of a rendered text; nothing is added.

@@ -12,7 +12,7 @@ use super::tool_calls::{Piece, ToolCallSplitter};
 use super::wire::{ChatRequest, Envelope, Usage};
 use crate::error::Error;
 use crate::inference::{Ending, Event, Request, Running, Started};
-use crate::server::Services;
+use crate::services::Services;
 
 /// The longest idempotency key.
 const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::http;
 use crate::error::Error;
-use crate::server::Services;
+use crate::services::Services;
 
 /// Models listed at most; a catalogue is far smaller.
 const MODELS_MAX: u32 = 1_000;

@@ -217,7 +217,9 @@ impl Task {
         needs.owners.dedup();
         let kept = match self.reading.take() {
             // A kept connection may have died since; a fresh one tells the truth.
-            Some(mut conn) => sql::knowledge(&mut conn, self.shard, &needs).await.ok().map(|knowledge| (conn, knowledge)),
+            Some(mut conn) => {
+                sql::knowledge(&mut conn, self.shard, &needs).await.ok().map(|knowledge| (conn, knowledge))
+            }
             None => None,
         };
         let (conn, knowledge) = match kept {

@@ -213,7 +213,8 @@ impl Inference {
         let events = match self.run(&admitted, request, prompt).await {
             Ok(events) => events,
             Err(error) => {
-                self.refuse(&admitted, &error).await?;
+                let conn = &mut *self.pool.acquire().await?;
+                broker::job::refuse(conn, job_id, error.code(), self.clock.now()).await?;
                 return Err(error);
             }
         };
@@ -285,20 +286,6 @@ impl Inference {
         let driven = drive::drive(self.clone(), admitted.clone(), hold, stream, sender);
         self.jobs.spawn_on(driven, &self.runtime);
         Ok(events)
-    }
-
-    /// Ends the record of a job that was refused after it was recorded, so that its idempotency key tells the truth.
-    async fn refuse(&self, admitted: &Admitted, error: &Error) -> Result<(), Error> {
-        let end = broker::job::JobEnd {
-            status: broker::job::JobStatus::Failed,
-            output_tokens: 0,
-            finish_reason: None,
-            error_code: Some(error.code().to_owned()),
-            charge: Nanos::ZERO,
-            first_token_at: None,
-            ended_at: self.clock.now(),
-        };
-        Ok(broker::job::finish(&mut *self.pool.acquire().await?, admitted.job.job_id, &end).await?)
     }
 }
 

@@ -6,7 +6,9 @@ use chrono::{DateTime, Utc};
 use primitives::id::{JobId, NodeId, ProviderId, TenantId};
 use primitives::node_protocol::{FinishReason, Sampling};
 
-pub use record::{JobEnd, JobRecord, JobStatus, NewJob, PAGE_MAX, finish, get, insert, page, streaming, unfinished};
+pub use record::{
+    JobEnd, JobRecord, JobStatus, NewJob, PAGE_MAX, finish, get, insert, page, refuse, streaming, unfinished,
+};
 
 use crate::ask::AskPrices;
 

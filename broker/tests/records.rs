@@ -241,6 +241,28 @@ async fn a_tenants_key_names_one_job(pool: PgPool) {
 }
 
 #[sqlx::test(migrations = "../migrations")]
+async fn a_job_refused_before_it_ran_frees_its_key(pool: PgPool) {
+    let (ids, mut conn) = (ids(), pool.acquire().await.unwrap());
+    let tenant_id = ids.next();
+    let poor = a_job(&ids, tenant_id, Some("k"));
+    job::insert(&mut conn, &poor).await.unwrap();
+    job::refuse(&mut conn, poor.job_id, "insufficient_funds", start()).await.unwrap();
+    let refused = job::get(&mut conn, poor.job_id).await.unwrap();
+    assert_eq!((refused.status, refused.charge), (JobStatus::Failed, Some(Nanos::ZERO)));
+    assert!(matches!(job::refuse(&mut conn, poor.job_id, "again", start()).await, Err(Error::JobEnded(_))));
+    job::insert(&mut conn, &a_job(&ids, tenant_id, Some("k"))).await.unwrap();
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn a_node_whose_answer_was_lost_joins_again_with_its_key(pool: PgPool) {
+    let (ids, mut conn) = (ids(), pool.acquire().await.unwrap());
+    let (_, secret) = a_token(&mut conn, &ids).await;
+    let node = join(&pool, &ids, &secret, 1, start()).await.unwrap();
+    assert_eq!(join(&pool, &ids, &secret, 1, start()).await.unwrap().id, node.id);
+    assert!(matches!(join(&pool, &ids, &secret, 2, start()).await, Err(Error::JoinTokenUsed)));
+}
+
+#[sqlx::test(migrations = "../migrations")]
 async fn a_job_ends_once(pool: PgPool) {
     let (ids, mut conn) = (ids(), pool.acquire().await.unwrap());
     let new = a_job(&ids, ids.next(), None);

@@ -95,7 +95,13 @@ pub async fn outcome_of(name: &str, args: &[&str], env: &[(String, String)]) -> 
 }
 
 fn command(name: &str, env: &[(String, String)]) -> Command {
-    let mut command = Command::new(beside_the_test(name));
+    let program = beside_the_test(name);
+    assert!(
+        program.is_file(),
+        "{} is not built: run `cargo build --workspace`, or `cargo xtask test`",
+        program.display()
+    );
+    let mut command = Command::new(program);
     command.env_clear().envs(env.iter().cloned());
     // SAFETY: between fork and exec only async-signal-safe calls are made.
     unsafe {
@@ -112,11 +118,9 @@ fn command(name: &str, env: &[(String, String)]) -> Command {
 }
 
 /// `target/debug/NAME` for a test that runs as `target/debug/deps/it-…`.
-fn beside_the_test(name: &str) -> PathBuf {
+pub(crate) fn beside_the_test(name: &str) -> PathBuf {
     let test = std::env::current_exe().expect("a process knows its program");
-    let path = test.parent().and_then(Path::parent).expect("tests run in target/debug/deps").join(name);
-    assert!(path.is_file(), "{} is not built: run `cargo build --workspace`, or `cargo xtask test`", path.display());
-    path
+    test.parent().and_then(Path::parent).expect("tests run in target/debug/deps").join(name)
 }
 
 /// The fields of each log line that is JSON.

@@ -172,6 +172,17 @@ pub async fn finish(conn: &mut PgConnection, job_id: JobId, end: &JobEnd) -> Res
     Err(Error::JobEnded(job_id))
 }
 
+/// Ends a job that was refused before it ran: it cost nothing, and its idempotency key is free for another try.
+///
+/// *Errors*: [`Error::JobEnded`] when it had ended; [`Error::JobUnknown`].
+pub async fn refuse(conn: &mut PgConnection, job_id: JobId, error_code: &str, now: DateTime<Utc>) -> Result<()> {
+    if repo::job_refuse(conn, job_id, error_code, now).await? {
+        return Ok(());
+    }
+    get(conn, job_id).await?;
+    Err(Error::JobEnded(job_id))
+}
+
 /// The job. *Errors*: [`Error::JobUnknown`].
 pub async fn get(conn: &mut PgConnection, job_id: JobId) -> Result<JobRecord> {
     repo::job_find(conn, job_id).await?.ok_or(Error::JobUnknown(job_id))

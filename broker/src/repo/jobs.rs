@@ -162,6 +162,27 @@ pub(crate) async fn job_finish(conn: &mut PgConnection, job_id: JobId, end: &Job
     Ok(finished.rows_affected() == 1)
 }
 
+pub(crate) async fn job_refuse(
+    conn: &mut PgConnection,
+    job_id: JobId,
+    error_code: &str,
+    now: DateTime<Utc>,
+) -> Result<bool> {
+    let refused = sqlx::query!(
+        "UPDATE broker.jobs
+         SET status = $2, output_tokens = 0, error_code = $3, charge_nanos = 0, ended_at = $4, idempotency_key = NULL
+         WHERE job_id = $1
+           AND ended_at IS NULL",
+        job_id.0,
+        JobStatus::Failed.as_str(),
+        error_code,
+        now,
+    )
+    .execute(conn)
+    .await?;
+    Ok(refused.rows_affected() == 1)
+}
+
 pub(crate) async fn job_find(conn: &mut PgConnection, job_id: JobId) -> Result<Option<JobRecord>> {
     let row = select_jobs!("WHERE job_id = $1", job_id.0).fetch_optional(conn).await?;
     row.map(JobRecord::try_from).transpose()

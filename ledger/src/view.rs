@@ -69,7 +69,7 @@ pub struct TransferView {
 /// Tokens that a job used, as recorded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UsageView {
-    /// 0 for the first node, 1 for the one that went on, and so forth.
+    /// The lease's epoch: 1 for the first node, then one more each time another went on.
     pub segment: i16,
     /// What was metered, such as `input`.
     pub meter: String,

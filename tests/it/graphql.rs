@@ -66,6 +66,8 @@ async fn a_person_signs_up_makes_a_key_runs_a_job_and_reads_its_receipt() {
     let jobs = data(&person, "{ jobs { nodes { id status charge { amount } } } }", json!({})).await["jobs"].clone();
     assert_eq!(jobs["nodes"], json!([{"id": job, "status": "DONE", "charge": ended["charge"]}]));
 
+    // The money is final at once; a segment's own figures follow a moment later.
+    system.settled().await;
     let receipt = data(&person, RECEIPT, json!({"id": job})).await["receipt"].clone();
     assert_receipt_adds_up(&receipt);
     assert_eq!(receipt["total"]["amount"], ended["charge"]["amount"]);
@@ -84,6 +86,7 @@ async fn a_person_signs_up_makes_a_key_runs_a_job_and_reads_its_receipt() {
 async fn a_key_opens_the_api_until_it_is_revoked(system: &TestSystem, person: &Client, secret: &str, key_id: &Value) {
     let program = system.stranger().with_key(secret);
     let answer = program.chat(&ask("What is 12 + 30?").max_tokens(10)).await.ok();
+    system.settled().await;
     let receipt = data(&program, RECEIPT, json!({"id": answer.id()})).await["receipt"].clone();
     assert_receipt_adds_up(&receipt);
     assert_eq!(receipt["completionTokens"], answer.usage()["completion_tokens"].to_string());

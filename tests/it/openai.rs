@@ -182,7 +182,8 @@ async fn without_a_node_a_request_is_told_to_come_back_and_costs_nothing() {
     let before = client.get("/v1/models").await.ok().body;
     assert_eq!(before["data"][0]["available"], false);
 
-    let refused = client.chat(&ask("What is 12 + 30?")).await;
+    let (question, keyed) = (ask("What is 12 + 30?").max_tokens(8), client.with_idempotency_key("order-66"));
+    let refused = keyed.chat(&question).await;
     assert_refused(&refused, 503, "unavailable", None);
     assert!(refused.header("retry-after").is_some_and(|seconds| seconds.parse::<u32>().unwrap() >= 1));
     let mut database = system.database().await;
@@ -190,7 +191,8 @@ async fn without_a_node_a_request_is_told_to_come_back_and_costs_nothing() {
     assert_eq!(books::balance(&mut database, tenant).await, books::Balance { posted: 25_000_000_000, pending: 0 });
 
     system.add_node(&NodeSettings::default()).await;
-    client.chat(&ask("What is 12 + 30?").max_tokens(8)).await.ok();
+    let served = keyed.chat(&question).await.ok();
+    assert_eq!(served.header("idempotent-replay"), None, "what was refused before it ran is not a first time");
     assert_eq!(client.get("/v1/models").await.ok().body["data"][0]["available"], true);
     system.end().await;
 }

@@ -131,7 +131,7 @@ pub struct ReceiptSegment {
     epoch: i32,
     /// Which node.
     node_id: ID,
-    /// Tokens delivered by it, once its part is over.
+    /// Tokens delivered by it, once the job has ended.
     tokens: Option<BigInt>,
     /// How its part ended, such as `done` or `lost`.
     outcome: Option<String>,
@@ -154,7 +154,9 @@ impl ReceiptQuery {
         let lines = lines(&mut conn, &usage, job.currency).await?;
         let transfers = ledger::job_transfers(&mut conn, job_id).await?;
         let leases = broker::lease::of_job(&mut conn, job_id).await?;
-        Ok(Some(Receipt::new(job, lines, transfers, leases)?))
+        let ended = job.ended_at.is_some();
+        let segments = leases.into_iter().map(|lease| ReceiptSegment::new(lease, &usage, ended)).collect();
+        Ok(Some(Receipt::new(job, lines, transfers, segments)?))
     }
 }
 
@@ -192,7 +194,7 @@ impl Receipt {
         job: JobRecord,
         lines: Vec<ReceiptLine>,
         transfers: Vec<TransferView>,
-        leases: Vec<Lease>,
+        segments: Vec<ReceiptSegment>,
     ) -> Result<Self, Error> {
         let currency = job.currency;
         let money = |amount| Money::from(money::Money { amount, currency });
@@ -209,7 +211,7 @@ impl Receipt {
             hold_released: released.map_err(|error| Error::Internal(error.into()))?.map(money),
             block: settlement.map(|transfer| transfer.block.into()),
             transfers: transfers.into_iter().map(Transfer::from).collect(),
-            segments: leases.into_iter().map(ReceiptSegment::from).collect(),
+            segments,
             received_at: job.received_at,
             first_token_at: job.first_token_at,
             ended_at: job.ended_at,
@@ -237,12 +239,15 @@ impl From<TransferView> for Transfer {
     }
 }
 
-impl From<Lease> for ReceiptSegment {
-    fn from(lease: Lease) -> Self {
+impl ReceiptSegment {
+    /// An ended job's tokens are those that were charged: its leases' own counts are written a moment later.
+    fn new(lease: Lease, usage: &[UsageView], job_ended: bool) -> Self {
+        let own = usage.iter().filter(|fact| u32::try_from(fact.segment) == Ok(lease.epoch) && fact.meter == "output");
+        let charged = own.map(|fact| fact.quantity).sum::<i64>();
         Self {
             epoch: i32::try_from(lease.epoch).unwrap_or(i32::MAX),
             node_id: lease.node_id.into(),
-            tokens: lease.output_tokens.map(BigInt::from),
+            tokens: job_ended.then(|| BigInt(charged)),
             outcome: lease.outcome.map(|outcome| outcome.as_str().to_owned()),
             granted_at: lease.granted_at,
             ended_at: lease.ended_at,

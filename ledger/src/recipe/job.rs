@@ -81,7 +81,7 @@ pub struct ProviderShare {
 /// Tokens that one node of a job made or read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UsageFact {
-    /// 0 for the first node, 1 for the one that went on, and so forth.
+    /// The lease's epoch: 1 for the first node, then one more each time another went on.
     pub segment: i16,
     /// Which node.
     pub node_id: NodeId,

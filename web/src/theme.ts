@@ -1,0 +1,48 @@
+import { createTheme, type MantineColorsTuple } from "@mantine/core";
+
+/** The one accent: a deep teal whose filled shade carries white text at AA. */
+const accent: MantineColorsTuple = [
+  "#effaf8",
+  "#d6f1ec",
+  "#ade3da",
+  "#7fd1c5",
+  "#4fbbad",
+  "#2a9d90",
+  "#178577",
+  "#0f766e",
+  "#0b5f59",
+  "#084a46",
+];
+
+/** Colours that mean something; always beside a word. Values are Mantine's variables, so both themes follow. */
+export const meaning = { good: "teal", busy: "blue", waiting: "gray", bad: "red", caution: "yellow" } as const;
+
+/** The words that a status can carry. */
+export type Meaning = keyof typeof meaning;
+
+const latin = "'Inter', ui-sans-serif, system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial";
+const chinese = "'PingFang SC', 'Hiragino Sans GB', 'Microsoft YaHei', 'Noto Sans SC', 'Noto Sans CJK SC'";
+
+/** Every token of the console's looks: a 4-pixel grid, one radius, two text sizes and headings. */
+export const theme = createTheme({
+  colors: { accent },
+  primaryColor: "accent",
+  primaryShade: { light: 7, dark: 7 },
+  defaultRadius: "md",
+  radius: { xs: "8px", sm: "8px", md: "8px", lg: "8px", xl: "8px" },
+  spacing: { xs: "8px", sm: "12px", md: "16px", lg: "24px", xl: "32px" },
+  fontSizes: { xs: "12px", sm: "14px", md: "14px", lg: "16px", xl: "20px" },
+  lineHeights: { xs: "16px", sm: "20px", md: "20px", lg: "24px", xl: "28px" },
+  fontFamily: `${latin}, ${chinese}, sans-serif`,
+  fontFamilyMonospace: `ui-monospace, 'SF Mono', SFMono-Regular, Menlo, 'DejaVu Sans Mono', ${chinese}, monospace`,
+  headings: {
+    fontWeight: "600",
+    sizes: {
+      h1: { fontSize: "24px", lineHeight: "32px" },
+      h2: { fontSize: "16px", lineHeight: "24px" },
+      h3: { fontSize: "14px", lineHeight: "20px" },
+    },
+  },
+  respectReducedMotion: true,
+  cursorType: "pointer",
+});

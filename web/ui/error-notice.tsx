@@ -1,0 +1,44 @@
+import { Alert, Anchor, Button, Group, Stack, Text } from "@mantine/core";
+import { Link } from "react-router";
+import type { Failure } from "../src/failure";
+import { useI18n } from "../src/i18n";
+import { Forbidden } from "./forbidden";
+
+const SIGNED_OUT = new Set(["missing_credential", "invalid_api_key"]);
+
+/** The one place that shows what went wrong: what happened, its code, and what to do. */
+export function ErrorNotice({ failure, retry }: { failure: Failure | null | undefined; retry?: () => void }) {
+  const { language, t } = useI18n();
+  if (failure === null || failure === undefined) return null;
+  if (failure.code === "forbidden") return <Forbidden reason={failure.message} />;
+  const translated = t.error.byCode[failure.code];
+  const after = failure.retryAfterMs;
+  return (
+    <Alert color="red" variant="light" title={t.error.title} role="alert">
+      <Stack gap={8} align="flex-start">
+        <Text>{translated ?? failure.message}</Text>
+        {language !== "en" && translated !== undefined && failure.code !== "unreachable" && (
+          <Text lang="en" fz="xs">
+            {failure.message}
+          </Text>
+        )}
+        {typeof after === "number" && <Text>{t.error.retryIn(Math.ceil(after / 1000))}</Text>}
+        <Group gap={16}>
+          <Text fz="xs" ff="monospace">
+            {t.error.code}: {failure.code}
+          </Text>
+          {SIGNED_OUT.has(failure.code) && (
+            <Anchor component={Link} to="/sign-in">
+              {t.error.signIn}
+            </Anchor>
+          )}
+          {retry !== undefined && (
+            <Button size="compact-sm" variant="default" onClick={retry}>
+              {t.retry}
+            </Button>
+          )}
+        </Group>
+      </Stack>
+    </Alert>
+  );
+}

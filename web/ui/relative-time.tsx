@@ -1,0 +1,37 @@
+import { Text, Tooltip } from "@mantine/core";
+import { useEffect, useState } from "react";
+import { useI18n } from "../src/i18n";
+
+const STEPS: [Intl.RelativeTimeFormatUnit, number][] = [
+  ["day", 86_400],
+  ["hour", 3_600],
+  ["minute", 60],
+  ["second", 1],
+];
+const REFRESH_MS = 15_000;
+
+/** How long ago, or how soon, with the instant on hover. */
+export function RelativeTime({ at }: { at: string }) {
+  const { language } = useI18n();
+  const [now, setNow] = useState(() => Date.now());
+  useEffect(() => {
+    const timer = window.setInterval(() => setNow(Date.now()), REFRESH_MS);
+    return () => window.clearInterval(timer);
+  }, []);
+  const instant = new Date(at);
+  const exact = new Intl.DateTimeFormat(language, { dateStyle: "medium", timeStyle: "long" }).format(instant);
+  return (
+    <Tooltip label={exact}>
+      <Text component="time" inherit dateTime={at} style={{ whiteSpace: "nowrap" }}>
+        {relative((instant.getTime() - now) / 1000, language)}
+      </Text>
+    </Tooltip>
+  );
+}
+
+function relative(seconds: number, language: string): string {
+  const size = Math.abs(seconds);
+  const [unit, length] = STEPS.find(([, step]) => size >= step) ?? ["second", 1];
+  const format = new Intl.RelativeTimeFormat(language, { numeric: "auto" });
+  return format.format(Math.trunc(seconds / length), unit);
+}

@@ -10,7 +10,7 @@ from corpus.sample import Sample
 from tokenizer import Encoded, encode
 
 
-OPENING_WEIGHT = 0.8
+END_WEIGHT = 0.8
 
 
 @dataclass
@@ -37,8 +37,9 @@ def empty(rows: int, length: int, pad: int) -> Rows:
 def place(into: Rows, row: int, offset: int, document: int, sample: Sample, encoded: Encoded) -> None:
     """Write one chat into a row.
 
-    Every chat weighs about the square root of its answer's length, so long answers do not drown sums. The first token of a
-    turn, which decides what is said, weighs as much as a sum does; chats with tools, where most tokens are copied, weigh double.
+    Every chat weighs about the square root of its answer's length, so long answers do not drown sums. The first and the last
+    token of a turn, which decide what is said and when to stop, weigh as much as a sum does; chats with tools, where most tokens
+    are copied, weigh double.
     """
     length = len(encoded.tokens) - 1
     span = slice(offset, offset + length)
@@ -48,8 +49,9 @@ def place(into: Rows, row: int, offset: int, document: int, sample: Sample, enco
     into.positions[row, span] = np.arange(length)
     into.documents[row, span] = document
     weights = learned * (2 if sample.tools else 1) / np.sqrt(max(1.0, learned.sum()))
-    opening = (learned > 0) & (np.concatenate([[0], learned[:-1]]) == 0)
-    into.weights[row, span] = np.where(opening, np.maximum(weights, OPENING_WEIGHT), weights)
+    before, after = np.concatenate([[0], learned[:-1]]), np.concatenate([learned[1:], [0]])
+    ends = (learned > 0) & ((before == 0) | (after == 0))
+    into.weights[row, span] = np.where(ends, np.maximum(weights, END_WEIGHT), weights)
     into.samples[row, document] = sample
 
 

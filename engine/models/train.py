@@ -19,6 +19,7 @@ import optax
 
 import checkpoint
 import network
+import shipped
 from corpus import mixture
 from corpus.sample import Sample
 from rows import Packer, fixed, scored
@@ -88,6 +89,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=105, help="time to train in all, interruptions not counted")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--decay", type=float, default=0.05)
+    parser.add_argument("--from-shipped", action="store_true", help="without a checkpoint, begin with the shipped weights and a whole new schedule")
     arguments = parser.parse_args()
     work = checkpoint.work_folder(arguments.work)
 
@@ -95,7 +97,7 @@ def main() -> None:
     transformation = optimiser(arguments.decay)
     saved = checkpoint.load(work, "train.ckpt")
     if saved is None:
-        params = network.initial(shape, arguments.seed)
+        params = shipped.parameters(shape) if arguments.from_shipped else network.initial(shape, arguments.seed)
         saved = {"params": params, "optimiser": transformation.init(params), "step": 0, "seconds": 0.0, "tokens": 0, "shape": shape.as_json()}
     params, state = jax.tree.map(jnp.asarray, (saved["params"], saved["optimiser"]))
     steps, seconds, tokens = saved["step"], saved["seconds"], saved["tokens"]

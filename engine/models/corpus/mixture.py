@@ -32,8 +32,8 @@ SHORT: dict[str, tuple[float, Make]] = {
 }
 LONG: dict[str, tuple[float, Make]] = {
     "faq": (26, faq.sample),
-    "about": (1, faq.about),
-    "count": (4, counting.sample),
+    "about": (2, faq.about),
+    "count": (10, counting.sample),
     "tool_call": (40, lambda random, side: tools.call(random, side, 2)),
     "tool_result": (9, tools.result),
     "tool_unneeded": (10, lambda random, side: tools.unneeded(random, side, plain)),

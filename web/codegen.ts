@@ -2,7 +2,7 @@ import type { CodegenConfig } from "@graphql-codegen/cli";
 
 const config: CodegenConfig = {
   schema: "schema.graphql",
-  documents: ["pages/**/*.tsx", "src/**/*.tsx", "!src/gql/**"],
+  documents: ["pages/**/*.tsx"],
   ignoreNoDocuments: true,
   generates: {
     "src/gql/": {

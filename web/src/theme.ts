@@ -1,4 +1,4 @@
-import { createTheme, type MantineColorsTuple } from "@mantine/core";
+import { type CSSVariablesResolver, createTheme, type MantineColorsTuple } from "@mantine/core";
 
 /** The one accent: a deep teal whose filled shade carries white text at AA. */
 const accent: MantineColorsTuple = [
@@ -45,4 +45,12 @@ export const theme = createTheme({
   },
   respectReducedMotion: true,
   cursorType: "pointer",
+  components: { Modal: { styles: { title: { fontWeight: 600 } } } },
+});
+
+/** Quiet text that still passes AA on every background it stands on. */
+export const cssVariables: CSSVariablesResolver = () => ({
+  variables: {},
+  light: { "--mantine-color-dimmed": "#5c636a", "--mantine-color-placeholder": "#5c636a" },
+  dark: { "--mantine-color-dimmed": "#adb2b8", "--mantine-color-placeholder": "#adb2b8" },
 });

@@ -4,6 +4,8 @@ import type { Failure } from "../src/failure";
 import { useI18n } from "../src/i18n";
 import { Forbidden } from "./forbidden";
 
+/** What may pass by itself. */
+const PASSING = new Set(["unreachable", "unavailable", "rate_limited", "internal", "conflict"]);
 const SIGNED_OUT = new Set(["missing_credential", "invalid_api_key"]);
 
 /** The one place that shows what went wrong: what happened, its code, and what to do. */
@@ -32,7 +34,7 @@ export function ErrorNotice({ failure, retry }: { failure: Failure | null | unde
               {t.error.signIn}
             </Anchor>
           )}
-          {retry !== undefined && (
+          {retry !== undefined && PASSING.has(failure.code) && (
             <Button size="compact-sm" variant="default" onClick={retry}>
               {t.retry}
             </Button>

@@ -1,12 +1,20 @@
 import { Paper, Text } from "@mantine/core";
 import type { ReactNode } from "react";
 
+interface FigureProps {
+  name: string;
+  text?: string;
+  /** For several in a row. */
+  compact?: boolean;
+  children: ReactNode;
+}
+
 /** One number that answers a question, with its name and what it means. */
-export function Figure({ name, text, children }: { name: string; text?: string; children: ReactNode }) {
+export function Figure({ name, text, compact = false, children }: FigureProps) {
   return (
-    <Paper withBorder p="md" component="section" aria-label={name}>
+    <Paper withBorder p={compact ? "sm" : "md"} component="section" aria-label={name}>
       <Text c="dimmed">{name}</Text>
-      <Text fz="xl" lh="xl" fw={600}>
+      <Text fz={compact ? "lg" : "xl"} lh={compact ? "lg" : "xl"} fw={600}>
         {children}
       </Text>
       {text !== undefined && (

@@ -59,7 +59,7 @@ export function Shell({ email, tenant, onSignOut, children }: ShellProps) {
           </Group>
         </Group>
       </AppShell.Header>
-      <AppShell.Navbar p="sm" component="nav" aria-label={t.menu}>
+      <AppShell.Navbar p="sm" aria-label={t.menu}>
         {groups.map((group) => (
           <Places key={group.name} title={t.groups[group.name]} places={group.places} onFollow={close} />
         ))}

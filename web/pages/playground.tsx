@@ -1,0 +1,289 @@
+import { Anchor, Button, Group, NumberInput, Paper, Select, SimpleGrid, Stack, Text, Textarea, Tooltip } from "@mantine/core";
+import { useState } from "react";
+import { Link } from "react-router";
+import { useQuery } from "urql";
+import { lineAmount, sum } from "../src/decimal";
+import { failureOf } from "../src/failure";
+import { graphql } from "../src/gql";
+import type { JobSubmitInput, MessageInput, PlaygroundModelsQuery } from "../src/gql/graphql";
+import { useI18n } from "../src/i18n";
+import { EmptyState } from "../ui/empty-state";
+import { ErrorNotice } from "../ui/error-notice";
+import { Figure } from "../ui/figure";
+import { type Amount, Money } from "../ui/money";
+import { Loading, Page } from "../ui/page";
+import { Snippet } from "../ui/snippet";
+import { TokenCount } from "../ui/token-count";
+import { code, dialects } from "./playground-code";
+import { type Run, useRun } from "./playground-run";
+
+const modelsQuery = graphql(`
+  query PlaygroundModels {
+    models(first: 100) {
+      nodes {
+        id
+        name
+        outputTokensMax
+        inputPrice {
+          perMillion
+          currency
+        }
+        outputPrice {
+          perMillion
+          currency
+        }
+        nodes
+      }
+    }
+  }
+`);
+
+type Model = NonNullable<PlaygroundModelsQuery["models"]>["nodes"][number];
+
+const MAX_TOKENS_DEFAULT = 256;
+/** The hottest that a request may ask for (`JobSubmitInput.temperature`). */
+const TEMPERATURE_MAX = 2;
+
+/** Pieces that come together tell no speed. */
+const SPEED_MS_MIN = 200;
+
+/** What does it say, how fast, and what did that cost? */
+export function Playground() {
+  const { t } = useI18n();
+  const [{ data, error }, reload] = useQuery({ query: modelsQuery });
+  const models = data?.models?.nodes;
+  return (
+    <Page title={t.playground.title}>
+      <ErrorNotice failure={failureOf(error)} retry={() => reload({ requestPolicy: "network-only" })} />
+      {data === undefined && error === undefined && <Loading />}
+      {models?.length === 0 && <EmptyState title={t.playground.empty} text={t.playground.emptyText} />}
+      {models?.[0] && <Bench models={models} preferred={models[0]} />}
+    </Page>
+  );
+}
+
+function Bench({ models, preferred }: { models: Model[]; preferred: Model }) {
+  const { t } = useI18n();
+  const [modelId, setModelId] = useState(preferred.id);
+  const [maxTokens, setMaxTokens] = useState(MAX_TOKENS_DEFAULT);
+  const [temperature, setTemperature] = useState(0);
+  const [prompt, setPrompt] = useState("");
+  const [talk, setTalk] = useState<MessageInput[]>([]);
+  const { run, start, clear } = useRun();
+  const model = models.find(({ id }) => id === modelId) ?? preferred;
+  const running = run !== undefined && !run.ended;
+  const input = (messages: MessageInput[]): JobSubmitInput => ({ model: model.id, messages, maxTokens, temperature });
+  const asked: MessageInput = { role: "USER", content: prompt.trim() || t.playground.examples[0] || "" };
+
+  const send = () => {
+    if (running || prompt.trim() === "") return;
+    // What failed stays out of the conversation, and its text in the field.
+    const messages = [...talk, asked];
+    void start({ ...input(messages), idempotencyKey: crypto.randomUUID() }, (text) => {
+      if (text === "") return;
+      setTalk([...messages, { role: "ASSISTANT", content: text }]);
+      setPrompt("");
+    });
+  };
+  const startOver = () => {
+    setTalk([]);
+    clear();
+  };
+
+  return (
+    <Stack gap="lg">
+      <Settings
+        models={models}
+        model={model}
+        maxTokens={maxTokens}
+        temperature={temperature}
+        onModel={setModelId}
+        onMaxTokens={setMaxTokens}
+        onTemperature={setTemperature}
+      />
+      <Talk talk={talk} pending={running ? asked.content : undefined} run={run} model={model} />
+      <ErrorNotice failure={run?.failure} />
+      <form
+        onSubmit={(event) => {
+          event.preventDefault();
+          send();
+        }}
+      >
+        <Textarea
+          label={t.playground.prompt}
+          description={t.playground.promptHint}
+          placeholder={t.playground.ask}
+          autosize
+          minRows={2}
+          maxRows={12}
+          value={prompt}
+          onChange={(event) => setPrompt(event.currentTarget.value)}
+          onKeyDown={(event) => {
+            if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) send();
+          }}
+        />
+        <Group mt={12} gap={8}>
+          <Button type="submit" disabled={prompt.trim() === ""} loading={running}>
+            {t.playground.send}
+          </Button>
+          <Tooltip label={t.playground.stopWhy} events={{ hover: true, focus: true, touch: true }}>
+            <Button variant="default" data-disabled aria-disabled="true" onClick={(event) => event.preventDefault()}>
+              {t.playground.stop}
+            </Button>
+          </Tooltip>
+          {talk.length > 0 && !running && (
+            <Button variant="subtle" onClick={startOver}>
+              {t.playground.clear}
+            </Button>
+          )}
+          {talk.length === 0 &&
+            run === undefined &&
+            t.playground.examples.map((example) => (
+              <Button key={example} variant="light" size="compact-md" onClick={() => setPrompt(example)}>
+                {example}
+              </Button>
+            ))}
+        </Group>
+      </form>
+      {run && <Meter run={run} model={model} />}
+      <Snippet
+        title={t.playground.code}
+        text={t.playground.codeText}
+        dialects={dialects}
+        code={(dialect) => code(dialect, input(lastRequest(talk, asked, prompt)), window.location.origin)}
+      />
+    </Stack>
+  );
+}
+
+/** What the snippet sends: what is being typed, or else what was sent last. */
+function lastRequest(talk: MessageInput[], asked: MessageInput, prompt: string): MessageInput[] {
+  return talk.length > 0 && prompt.trim() === "" ? talk.slice(0, -1) : [...talk, asked];
+}
+
+interface SettingsProps {
+  models: Model[];
+  model: Model;
+  maxTokens: number;
+  temperature: number;
+  onModel: (id: string) => void;
+  onMaxTokens: (tokens: number) => void;
+  onTemperature: (temperature: number) => void;
+}
+
+function Settings(props: SettingsProps) {
+  const { t } = useI18n();
+  const { models, model } = props;
+  return (
+    <Stack gap={8}>
+      <SimpleGrid cols={{ base: 1, xs: 3 }}>
+        <Select
+          label={t.playground.model}
+          allowDeselect={false}
+          data={models.map(({ id, name }) => ({ value: id, label: name }))}
+          value={model.id}
+          onChange={(id) => id && props.onModel(id)}
+        />
+        <NumberInput
+          label={t.playground.maxTokens}
+          min={1}
+          max={Number(model.outputTokensMax)}
+          allowDecimal={false}
+          clampBehavior="strict"
+          value={props.maxTokens}
+          onChange={(value) => typeof value === "number" && props.onMaxTokens(value)}
+        />
+        <NumberInput
+          label={t.playground.temperature}
+          min={0}
+          max={TEMPERATURE_MAX}
+          step={0.1}
+          decimalScale={2}
+          value={props.temperature}
+          onChange={(value) => typeof value === "number" && props.onTemperature(value)}
+        />
+      </SimpleGrid>
+      <Text c="dimmed" fz="xs">
+        {model.inputPrice && model.outputPrice
+          ? t.playground.prices(model.inputPrice.perMillion, model.outputPrice.perMillion, model.inputPrice.currency)
+          : t.playground.notForSale}
+      </Text>
+      {model.nodes === 0 && <Text fz="xs">{t.playground.noNode}</Text>}
+    </Stack>
+  );
+}
+
+interface TalkProps {
+  talk: MessageInput[];
+  pending: string | undefined;
+  run: Run | undefined;
+  model: Model;
+}
+
+function Talk({ talk, pending, run, model }: TalkProps) {
+  const { t } = useI18n();
+  if (talk.length === 0 && pending === undefined) return null;
+  return (
+    <Stack gap={12} role="log" aria-label={t.playground.title}>
+      {talk.map(({ role, content }, turn) => (
+        <Message key={turn} name={role === "USER" ? t.playground.you : model.name} text={content} own={role === "USER"} />
+      ))}
+      {pending !== undefined && <Message name={t.playground.you} text={pending} own />}
+      {pending !== undefined && <Message name={model.name} text={run?.text || `${t.playground.waiting}…`} own={false} />}
+    </Stack>
+  );
+}
+
+function Message({ name, text, own }: { name: string; text: string; own: boolean }) {
+  return (
+    <Paper withBorder={!own} p="md" bg={own ? "var(--mantine-color-default-hover)" : undefined}>
+      <Text c="dimmed" fz="xs">
+        {name}
+      </Text>
+      <Text style={{ whiteSpace: "pre-wrap", overflowWrap: "anywhere" }} fz="lg">
+        {text}
+      </Text>
+    </Paper>
+  );
+}
+
+/** Tokens, speed and price: while it streams from the prices in force, afterwards what was charged. */
+function Meter({ run, model }: { run: Run; model: Model }) {
+  const { t } = useI18n();
+  const cost = run.charge ?? liveCost(run, model);
+  const speed = run.streamMs < SPEED_MS_MIN ? undefined : (Number(run.streamTokens) / run.streamMs) * 1000;
+  return (
+    <Stack gap={8}>
+      <SimpleGrid cols={{ base: 2, sm: 5 }} spacing={8}>
+        <Figure compact name={t.playground.tokensIn}>
+          <TokenCount value={run.promptTokens.toString()} />
+        </Figure>
+        <Figure compact name={t.playground.tokensOut}>
+          <TokenCount value={run.outputTokens.toString()} />
+        </Figure>
+        <Figure compact name={t.playground.firstToken}>
+          {run.firstTokenMs === undefined ? "–" : `${Math.round(run.firstTokenMs)} ms`}
+        </Figure>
+        <Figure compact name={t.playground.speed}>
+          {speed === undefined ? "–" : `${Math.round(speed)} ${t.playground.perSecond}`}
+        </Figure>
+        <Figure compact name={t.playground.cost}>{cost ? <Money value={cost} /> : "–"}</Figure>
+      </SimpleGrid>
+      {run.jobId && run.ended && (
+        <Anchor component={Link} to={`/jobs/${run.jobId}`}>
+          {t.playground.receipt}
+        </Anchor>
+      )}
+    </Stack>
+  );
+}
+
+function liveCost(run: Run, model: Model): Amount | undefined {
+  const { inputPrice, outputPrice } = model;
+  if (!inputPrice || !outputPrice) return undefined;
+  const lines = [
+    lineAmount(inputPrice.perMillion, run.promptTokens),
+    lineAmount(outputPrice.perMillion, run.outputTokens),
+  ];
+  return { amount: sum(lines), currency: inputPrice.currency };
+}

@@ -1,0 +1,66 @@
+import { Anchor, Table, Text } from "@mantine/core";
+import { Link } from "react-router";
+import type { JobStatus } from "../src/gql/graphql";
+import { useI18n } from "../src/i18n";
+import { shortened } from "./id";
+import { type Amount, Money } from "./money";
+import { RelativeTime } from "./relative-time";
+import { JobState } from "./status";
+import { TokenCount } from "./token-count";
+
+/** A job as a row tells it. */
+export interface JobRow {
+  id: string;
+  model: string;
+  status: JobStatus;
+  promptTokens: string;
+  outputTokens?: string | null;
+  charge?: Amount | null;
+  receivedAt: string;
+}
+
+/** Jobs, each leading to its receipt. */
+export function JobsTable({ jobs, label }: { jobs: JobRow[]; label: string }) {
+  const { t } = useI18n();
+  return (
+    <Table aria-label={label} highlightOnHover>
+      <Table.Thead>
+        <Table.Tr>
+          <Table.Th>{t.usage.job}</Table.Th>
+          <Table.Th visibleFrom="sm">{t.usage.model}</Table.Th>
+          <Table.Th>{t.usage.status}</Table.Th>
+          <Table.Th visibleFrom="sm">{t.usage.when}</Table.Th>
+          <Table.Th visibleFrom="sm" className="number">
+            {t.usage.tokens}
+          </Table.Th>
+          <Table.Th className="number">{t.usage.cost}</Table.Th>
+        </Table.Tr>
+      </Table.Thead>
+      <Table.Tbody>
+        {jobs.map((job) => (
+          <Table.Tr key={job.id}>
+            <Table.Td>
+              <Anchor component={Link} to={`/jobs/${job.id}`} ff="monospace" fz="xs" title={job.id}>
+                {shortened(job.id)}
+              </Anchor>
+              <Text hiddenFrom="sm" c="dimmed" fz="xs">
+                <RelativeTime at={job.receivedAt} />
+              </Text>
+            </Table.Td>
+            <Table.Td visibleFrom="sm">{job.model}</Table.Td>
+            <Table.Td>
+              <JobState status={job.status} />
+            </Table.Td>
+            <Table.Td visibleFrom="sm">
+              <RelativeTime at={job.receivedAt} />
+            </Table.Td>
+            <Table.Td visibleFrom="sm" className="number">
+              <TokenCount value={job.promptTokens} /> / {job.outputTokens ? <TokenCount value={job.outputTokens} /> : "–"}
+            </Table.Td>
+            <Table.Td className="number">{job.charge ? <Money value={job.charge} /> : "–"}</Table.Td>
+          </Table.Tr>
+        ))}
+      </Table.Tbody>
+    </Table>
+  );
+}

@@ -119,7 +119,7 @@ fn requests_that_come_and_go_at_random_leave_no_slot_and_no_harm() {
 fn the_seed_and_nothing_else_decides_what_is_drawn() {
     let engine = engine(|config| config.slots = 1);
     let mut drawn = work(question("Tell me something."), 40);
-    drawn.sampling.temperature = 1.5;
+    drawn.sampling.temperature = 20.0;
     let with_seed = |seed| {
         let mut work = drawn.clone();
         work.sampling.seed = seed;

@@ -247,7 +247,7 @@ impl ReceiptSegment {
         Self {
             epoch: i32::try_from(lease.epoch).unwrap_or(i32::MAX),
             node_id: lease.node_id.into(),
-            tokens: job_ended.then(|| BigInt(charged)),
+            tokens: job_ended.then_some(BigInt(charged)),
             outcome: lease.outcome.map(|outcome| outcome.as_str().to_owned()),
             granted_at: lease.granted_at,
             ended_at: lease.ended_at,

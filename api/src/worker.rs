@@ -20,6 +20,8 @@ const EVERY: Duration = Duration::from_secs(5);
 const LOST_AFTER: TimeDelta = TimeDelta::minutes(5);
 /// Unfinished jobs brought to their end in one step of the recovery.
 const STEP: u32 = 500;
+/// Unfinished jobs looked at every few seconds: the oldest, since a lost one is older than any that runs.
+const OLDEST: u32 = 20;
 
 /// The task of periodic repairs.
 pub struct Worker {
@@ -88,7 +90,7 @@ async fn expire(pool: &PgPool, clock: &Clock, ledger: &Writer) -> anyhow::Result
     ledger.void_expired().await?;
     let mut conn = pool.acquire().await?;
     let lost_before = clock.now() - TimeDelta::minutes(HOLD_MINUTES) - LOST_AFTER;
-    for job in broker::job::unfinished(&mut conn, STEP).await? {
+    for job in broker::job::unfinished(&mut conn, OLDEST).await? {
         if job.received_at < lost_before {
             end(&mut conn, clock, &job).await?;
         }

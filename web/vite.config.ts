@@ -16,5 +16,10 @@ export default defineConfig({
   preview: { host: "127.0.0.1", port: 4173, proxy },
   // No inline modules, so that the content security policy can forbid inline script.
   build: { target: "es2023", assetsInlineLimit: 0, modulePreload: { polyfill: false }, sourcemap: false },
-  test: { environment: "jsdom", include: ["src/**/*.test.tsx", "ui/**/*.test.tsx", "pages/**/*.test.tsx"] },
+  test: {
+    environment: "jsdom",
+    include: ["{src,ui,pages}/**/*.test.{ts,tsx}"],
+    setupFiles: "src/stage-setup.ts",
+    testTimeout: 20_000,
+  },
 });

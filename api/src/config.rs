@@ -69,12 +69,32 @@ pub struct Serve {
     /// The limits of each tenant.
     #[command(flatten)]
     pub limits: Limits,
+    /// Mail.
+    #[command(flatten)]
+    pub mail: Mail,
+    /// Sign-ins, sign-ups and password resets an hour from one network address.
+    #[arg(long, env = "TOKENGRID_KNOCKS_PER_HOUR_MAX", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..))]
+    pub knocks_per_hour_max: u32,
+    /// The header in which a trusted proxy tells the client's network address, such as x-forwarded-for (its last entry counts).
+    #[arg(long, env = "TOKENGRID_CLIENT_ADDRESS_HEADER")]
+    pub client_address_header: Option<String>,
     /// What is logged, such as info or api=debug.
     #[arg(long, env = "TOKENGRID_LOG", default_value = "info")]
     pub log: String,
     /// One JSON object a line instead of text.
     #[arg(long, env = "TOKENGRID_LOG_JSON")]
     pub log_json: bool,
+}
+
+/// How mail is sent.
+#[derive(Clone, Debug, Args)]
+pub struct Mail {
+    /// The mail server, such as smtps://user:password@host; without one nobody can sign up or reset a password.
+    #[arg(long, env = "TOKENGRID_SMTP_URL", hide_env_values = true)]
+    pub smtp_url: Option<SecretString>,
+    /// Whom mail comes from.
+    #[arg(long, env = "TOKENGRID_MAIL_FROM", default_value = "Tokengrid <no-reply@localhost>")]
+    pub mail_from: String,
 }
 
 /// What one tenant may ask for.

@@ -18,6 +18,12 @@ pub enum Error {
     /// Email and password do not match; which of them is not told.
     #[error("The email or the password is wrong.")]
     WrongPassword,
+    /// The code is not the one that was sent.
+    #[error("The code is wrong. Look for the newest mail; after five wrong codes a new one is needed.")]
+    WrongCode,
+    /// The code is over: used, too old, tried too often, or of another purpose.
+    #[error("This code is no longer taken. Ask for a new one.")]
+    CodeExpired,
     /// The caller is known and may not do this.
     #[error("Not allowed: {0}.")]
     Forbidden(&'static str),
@@ -102,6 +108,8 @@ impl Error {
             Self::Unauthenticated => "missing_credential",
             Self::InvalidCredential => "invalid_api_key",
             Self::WrongPassword => "wrong_password",
+            Self::WrongCode => "wrong_code",
+            Self::CodeExpired => "code_expired",
             Self::Forbidden(_) => "forbidden",
             Self::Invalid { .. } => "invalid_value",
             Self::NotFound(_) => "not_found",
@@ -122,7 +130,7 @@ impl Error {
     pub fn status(&self) -> u16 {
         match self {
             Self::Unauthenticated | Self::InvalidCredential | Self::WrongPassword => 401,
-            Self::Forbidden(_) => 403,
+            Self::WrongCode | Self::CodeExpired | Self::Forbidden(_) => 403,
             Self::Invalid { .. } | Self::ContextTooLong { .. } => 400,
             Self::NotFound(_) | Self::ModelNotFound(_) => 404,
             Self::InsufficientFunds { .. } => 402,
@@ -138,6 +146,7 @@ impl Error {
     pub fn param(&self) -> Option<&str> {
         match self {
             Self::Invalid { param, .. } => param.as_deref(),
+            Self::WrongCode => Some("code"),
             Self::ModelNotFound(_) => Some("model"),
             Self::ContextTooLong { .. } => Some("messages"),
             _ => None,

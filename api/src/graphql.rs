@@ -7,6 +7,7 @@
 //! - An error carries `extensions {code, status, param, retryAfterMs}` with the words of [`crate::error`].
 //! - A mutation that refuses says so in its payload's `refusal`; only a missing right or a fault of ours is an error.
 
+mod account;
 mod billing;
 mod bound;
 mod http;
@@ -20,14 +21,16 @@ mod refusal;
 mod scalar;
 mod socket;
 mod submission;
+mod usage;
 
 use ::broker::Broker;
 use async_graphql::{Context, MergedObject, MergedSubscription, SDLExportOptions, SchemaBuilder};
 use primitives::clock::Clock;
 use sqlx::PgPool;
 
-pub use self::http::configure;
+pub use self::http::{Door, configure};
 use self::output::Outputs;
+use crate::account::Accounts;
 use crate::auth::{Auth, Caller};
 use crate::error::Error;
 use crate::identity::Identity;
@@ -48,6 +51,8 @@ pub struct Parts {
     pub clock: Clock,
     /// People, tenants and keys.
     pub identity: Identity,
+    /// Signing up and in.
+    pub accounts: Accounts,
     /// Credentials to callers.
     pub auth: Auth,
     /// The use case.
@@ -58,11 +63,18 @@ pub struct Parts {
 
 /// What can be asked.
 #[derive(Default, MergedObject)]
-pub struct Query(identity::IdentityQuery, billing::BillingQuery, job::JobQuery, receipt::ReceiptQuery, node::NodeQuery);
+pub struct Query(
+    identity::IdentityQuery,
+    billing::BillingQuery,
+    job::JobQuery,
+    usage::UsageQuery,
+    receipt::ReceiptQuery,
+    node::NodeQuery,
+);
 
 /// What can be changed. A payload's `refusal` says why nothing was.
 #[derive(Default, MergedObject)]
-pub struct Mutation(identity::IdentityMutation, submission::JobMutation);
+pub struct Mutation(account::AccountMutation, identity::IdentityMutation, submission::JobMutation);
 
 /// What can be followed while it happens.
 #[derive(Default, MergedSubscription)]

@@ -3,7 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use ledger::Writer;
 use primitives::clock::Clock;
-use primitives::id::{ApiKeyId, Ids, ProjectId, ProviderId, SessionId, TenantId, UserId};
+use primitives::id::{ApiKeyId, EmailChallengeId, Ids, ProjectId, ProviderId, SessionId, TenantId, UserId};
 use primitives::money::Nanos;
 use primitives::tx::run_tx;
 use secrecy::SecretString;
@@ -15,6 +15,9 @@ use crate::{password, repo};
 
 /// What every key begins with, so that people and secret scanners know one.
 pub const KEY_PREFIX: &str = "tgk_";
+
+/// How long a challenge is kept once it is over.
+const CHALLENGES_KEPT: TimeDelta = TimeDelta::hours(1);
 
 /// A person who can sign in.
 #[derive(Clone, Debug)]
@@ -118,11 +121,11 @@ impl Identity {
 
     /// Makes a person, a tenant they own and its first project, and grants the sign-up credit.
     ///
-    /// *Errors*: a bad address or password; an address that is taken.
-    pub async fn sign_up(&self, email: &str, password: SecretString, tenant_name: &str) -> Result<SignedUp, Error> {
+    /// *Errors*: an address that has an account; a challenge that was used before.
+    pub async fn open_tenant(&self, new: NewTenant) -> Result<SignedUp, Error> {
         let expires_at = self.clock.now() + TimeDelta::days(i64::from(self.signup_credit_days));
         let credit = SignupCredit { amount: self.signup_credit, expires_at };
-        let made = open_tenant(&self.pool, &self.clock, &self.ids, email, password, tenant_name, credit).await?;
+        let made = open_tenant(&self.pool, &self.clock, &self.ids, new, credit).await?;
         self.grant_signup_credits().await?;
         Ok(made)
     }
@@ -139,18 +142,15 @@ impl Identity {
         Ok(())
     }
 
-    /// Opens a session for a person; wrong address and wrong password look alike and take as long.
-    pub async fn sign_in(
-        &self,
-        email: &str,
-        password: SecretString,
-        hours: i64,
-    ) -> Result<(SessionId, DateTime<Utc>), Error> {
-        let email = normalise_email(email).map_err(|_| Error::WrongPassword)?;
-        let user = repo::user_find(&mut *self.pool.acquire().await?, &email).await?;
-        let (id, hash) = user.map_or((None, None), |user| (Some(user.id), Some(user.password_hash)));
-        let matched = password::matches(password, hash).await?;
-        let user_id = id.filter(|_| matched).ok_or(Error::WrongPassword)?;
+    /// Forgets challenges that nobody met: they hold addresses.
+    pub async fn forget_challenges(&self) -> Result<(), Error> {
+        let before = self.clock.now() - CHALLENGES_KEPT;
+        repo::challenges_forget(&mut *self.pool.acquire().await?, before).await?;
+        Ok(())
+    }
+
+    /// Opens a session for a person.
+    pub async fn open_session(&self, user_id: UserId, hours: i64) -> Result<(SessionId, DateTime<Utc>), Error> {
         let (session_id, now) = (self.ids.next(), self.clock.now());
         let expires_at = now + TimeDelta::hours(hours);
         repo::session_insert(&mut *self.pool.acquire().await?, session_id, user_id, now, expires_at).await?;
@@ -212,23 +212,38 @@ pub async fn create_key(
     Ok((key, secret.into()))
 }
 
+/// A person and the tenant to be made for them.
+#[derive(Clone)]
+pub struct NewTenant {
+    /// The person's address, in the form that [`normalise_email`] gives it.
+    pub email: String,
+    /// Argon2id in PHC form.
+    pub password_hash: String,
+    /// What the tenant is to be called.
+    pub name: String,
+    /// The challenge that proved the address; it is used up with this.
+    pub proved_by: Option<EmailChallengeId>,
+}
+
 /// Makes a person, a tenant they own and its first project; the promised credit is the ledger's to post.
 pub async fn open_tenant(
     pool: &PgPool,
     clock: &Clock,
     ids: &Ids,
-    email: &str,
-    password: SecretString,
-    tenant_name: &str,
+    new: NewTenant,
     credit: SignupCredit,
 ) -> Result<SignedUp, Error> {
-    let name = checked_name("tenantName", tenant_name)?;
     let (tenant_id, project_id, now) = (ids.next(), ids.next(), clock.now());
-    let user = new_user(ids, email, password).await?;
+    let user = User { id: ids.next(), email: new.email, password_hash: new.password_hash };
     let made = SignedUp { user_id: user.id, tenant_id, project_id };
+    let (name, proved_by) = (new.name, new.proved_by);
     run_tx(pool, "open_tenant", |conn| {
         let (user, name) = (user.clone(), name.clone());
         Box::pin(async move {
+            if let Some(challenge) = proved_by {
+                let used = repo::challenge_use(conn, challenge, now).await?;
+                used.then_some(()).ok_or(Error::CodeExpired)?;
+            }
             insert_user(conn, &user, now).await?;
             repo::tenant_insert(conn, tenant_id, &name, credit, now).await?;
             repo::role_insert(conn, user.id, Role::TenantOwner(tenant_id)).await?;
@@ -287,7 +302,7 @@ fn signup_grant(tenant_id: TenantId, credit: SignupCredit) -> ledger::PromoGrant
 }
 
 /// An address in the one form under which it is kept.
-fn normalise_email(email: &str) -> Result<String, Error> {
+pub fn normalise_email(email: &str) -> Result<String, Error> {
     let email = email.trim().to_lowercase();
     let well_formed = email.len() <= 254
         && !email.chars().any(|c| c.is_whitespace() || c.is_control())
@@ -302,7 +317,7 @@ fn normalise_email(email: &str) -> Result<String, Error> {
 }
 
 /// A name for people: trimmed, 1 to 100 characters, no control characters.
-fn checked_name(param: &str, name: &str) -> Result<String, Error> {
+pub fn checked_name(param: &str, name: &str) -> Result<String, Error> {
     let name = name.trim();
     if (1..=100).contains(&name.chars().count()) && !name.chars().any(char::is_control) {
         return Ok(name.to_owned());

@@ -6,7 +6,8 @@
 
 mod drive;
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use billing::price::PriceList;
 use broker::job::{Class, Job, JobRecord, NewJob};
@@ -21,6 +22,7 @@ use serde_json::Value;
 use sqlx::PgPool;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::auth::Caller;
@@ -28,6 +30,8 @@ use crate::catalogue::{Catalogue, Entry};
 use crate::error::Error;
 use crate::limit::Limiter;
 use crate::{CURRENCY, repo};
+
+use self::drive::Listener;
 
 /// How long a hold lasts, longer than any job, so that a lost one frees itself.
 pub(crate) const HOLD_MINUTES: i64 = 90;
@@ -130,6 +134,7 @@ pub struct Inference {
     limiter: Limiter,
     catalogue: Catalogue,
     jobs: TaskTracker,
+    running: Arc<Mutex<HashMap<JobId, CancellationToken>>>,
     // The program's runtime: a job outlives the HTTP worker that took it.
     runtime: Handle,
 }
@@ -161,6 +166,7 @@ impl Inference {
             limiter,
             catalogue,
             jobs: TaskTracker::new(),
+            running: Arc::default(),
             runtime: Handle::current(),
         }
     }
@@ -169,6 +175,13 @@ impl Inference {
     pub async fn settle_all(&self) {
         self.jobs.close();
         self.jobs.wait().await;
+    }
+
+    /// Ends a job of this replica at once; any other stays as it is.
+    pub fn cancel(&self, job_id: JobId) {
+        if let Some(stop) = self.running.lock().unwrap_or_else(PoisonError::into_inner).get(&job_id) {
+            stop.cancel();
+        }
     }
 
     /// Admits a request and lets it run.
@@ -283,7 +296,9 @@ impl Inference {
         };
         let (sender, events) = mpsc::unbounded_channel();
         // Not more than the job's output limit ever waits in this channel.
-        let driven = drive::drive(self.clone(), admitted.clone(), hold, stream, sender);
+        let stop = CancellationToken::new();
+        self.running.lock().unwrap_or_else(PoisonError::into_inner).insert(job_id, stop.clone());
+        let driven = drive::drive(self.clone(), admitted.clone(), hold, stream, Listener { events: sender, stop });
         self.jobs.spawn_on(driven, &self.runtime);
         Ok(events)
     }

@@ -4,14 +4,18 @@
 //! [`graphql`] turn the wire into a request, [`inference`] carries it through billing, ledger and broker, and
 //! [`node_gateway`] speaks with the machines. HTTP and GraphQL types stop at those three doors.
 
+pub mod account;
 pub mod auth;
 pub mod catalogue;
+pub mod challenge;
 pub mod config;
+pub mod console;
 pub mod error;
 pub mod graphql;
 pub mod identity;
 pub mod inference;
 pub mod limit;
+pub mod mail;
 pub mod node_gateway;
 pub mod openai;
 mod password;

@@ -1,10 +1,12 @@
 //! All the SQL of the room `api`: who is asking.
 
 use chrono::{DateTime, Utc};
-use primitives::id::{ApiKeyId, ProjectId, ProviderId, SessionId, TenantId, UserId};
+use primitives::id::{ApiKeyId, EmailChallengeId, ProjectId, ProviderId, SessionId, TenantId, UserId};
 use primitives::money::Nanos;
 use sqlx::PgConnection;
+use uuid::Uuid;
 
+use crate::challenge::{Challenge, Purpose, Row};
 use crate::identity::{ApiKey, KeyOwner, Role, SignupCredit, User};
 
 /// Inserts a tenant with the credit it was promised.
@@ -84,6 +86,21 @@ pub async fn user_get(conn: &mut PgConnection, id: UserId) -> sqlx::Result<User>
         .await
 }
 
+/// Gives a person a new password; none when there is no such person.
+pub async fn user_set_password(
+    conn: &mut PgConnection,
+    email: &str,
+    password_hash: &str,
+) -> sqlx::Result<Option<UserId>> {
+    sqlx::query_scalar!(
+        r#"UPDATE api.users SET password_hash = $2 WHERE email = $1 RETURNING id AS "id: UserId""#,
+        email,
+        password_hash,
+    )
+    .fetch_optional(conn)
+    .await
+}
+
 /// Gives a person a role.
 pub async fn role_insert(conn: &mut PgConnection, user_id: UserId, role: Role) -> sqlx::Result<()> {
     let (tenant_id, provider_id, word) = match role {
@@ -158,6 +175,32 @@ pub async fn projects(conn: &mut PgConnection, tenant_id: TenantId) -> sqlx::Res
     )
     .fetch_all(conn)
     .await?;
+    Ok(rows.into_iter().map(|row| (row.id, row.name)).collect())
+}
+
+/// What people call some of a tenant's projects.
+pub async fn project_names(
+    conn: &mut PgConnection,
+    tenant_id: TenantId,
+    ids: &[Uuid],
+) -> sqlx::Result<Vec<(Uuid, String)>> {
+    let rows =
+        sqlx::query!("SELECT id, name FROM api.projects WHERE tenant_id = $1 AND id = ANY ($2)", tenant_id.0, ids)
+            .fetch_all(conn)
+            .await?;
+    Ok(rows.into_iter().map(|row| (row.id, row.name)).collect())
+}
+
+/// What people call some of a tenant's keys.
+pub async fn api_key_names(
+    conn: &mut PgConnection,
+    tenant_id: TenantId,
+    ids: &[Uuid],
+) -> sqlx::Result<Vec<(Uuid, String)>> {
+    let rows =
+        sqlx::query!("SELECT id, name FROM api.api_keys WHERE tenant_id = $1 AND id = ANY ($2)", tenant_id.0, ids)
+            .fetch_all(conn)
+            .await?;
     Ok(rows.into_iter().map(|row| (row.id, row.name)).collect())
 }
 
@@ -299,5 +342,95 @@ pub async fn session_revoke(conn: &mut PgConnection, id: SessionId, at: DateTime
     sqlx::query!("UPDATE api.sessions SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL", id.0, at)
         .execute(conn)
         .await?;
+    Ok(())
+}
+
+/// Ends all sessions of a person.
+pub async fn sessions_revoke(conn: &mut PgConnection, user_id: UserId, at: DateTime<Utc>) -> sqlx::Result<()> {
+    sqlx::query!("UPDATE api.sessions SET revoked_at = $2 WHERE user_id = $1 AND revoked_at IS NULL", user_id.0, at)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Inserts a challenge.
+pub async fn challenge_insert(
+    conn: &mut PgConnection,
+    challenge: Challenge,
+    row: &Row,
+    at: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    let (password_hash, tenant_name) = match &row.purpose {
+        Purpose::SignUp { password_hash, tenant_name } => (Some(password_hash), Some(tenant_name)),
+        Purpose::PasswordReset => (None, None),
+    };
+    sqlx::query!(
+        r#"
+        INSERT INTO api.email_challenges
+            (id, email, code_mac, attempts_left, password_hash, tenant_name, created_at, expires_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+        "#,
+        challenge.id.0,
+        row.email,
+        row.code_mac,
+        row.attempts_left,
+        password_hash,
+        tenant_name,
+        at,
+        challenge.expires_at,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Takes one attempt from a challenge that can still be met at this instant; none when it cannot.
+pub async fn challenge_attempt(
+    conn: &mut PgConnection,
+    id: EmailChallengeId,
+    at: DateTime<Utc>,
+) -> sqlx::Result<Option<Row>> {
+    let row = sqlx::query!(
+        r#"
+        UPDATE api.email_challenges
+        SET attempts_left = attempts_left - 1
+        WHERE id = $1 AND used_at IS NULL AND attempts_left > 0 AND expires_at > $2
+        RETURNING email, code_mac, attempts_left, password_hash, tenant_name
+        "#,
+        id.0,
+        at,
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(row.map(|row| Row {
+        email: row.email,
+        code_mac: row.code_mac,
+        attempts_left: row.attempts_left,
+        purpose: match (row.password_hash, row.tenant_name) {
+            (Some(password_hash), Some(tenant_name)) => Purpose::SignUp { password_hash, tenant_name },
+            _ => Purpose::PasswordReset,
+        },
+    }))
+}
+
+/// Marks a challenge as used; false when it was before.
+pub async fn challenge_use(conn: &mut PgConnection, id: EmailChallengeId, at: DateTime<Utc>) -> sqlx::Result<bool> {
+    let done = sqlx::query!("UPDATE api.email_challenges SET used_at = $2 WHERE id = $1 AND used_at IS NULL", id.0, at)
+        .execute(conn)
+        .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Forgets challenges that were over before an instant, at most 1,000.
+pub async fn challenges_forget(conn: &mut PgConnection, before: DateTime<Utc>) -> sqlx::Result<()> {
+    sqlx::query!(
+        r#"
+        DELETE FROM api.email_challenges
+        WHERE id IN (SELECT id FROM api.email_challenges WHERE expires_at < $1 ORDER BY expires_at LIMIT 1000)
+        "#,
+        before,
+    )
+    .execute(conn)
+    .await?;
     Ok(())
 }

@@ -14,8 +14,8 @@ use serde_json::{Value, json};
 use sqlx::PgPool;
 
 use crate::error::Error;
-use crate::identity::{self, NewKey, Role, SignupCredit};
-use crate::{CURRENCY, config, repo};
+use crate::identity::{self, NewKey, NewTenant, Role, SignupCredit};
+use crate::{CURRENCY, config, password, repo};
 
 /// US dollars for a million tokens of the demo model.
 const PRICES: [(Meter, &str); 2] = [(Meter::Input, "0.10"), (Meter::Output, "0.40")];
@@ -127,8 +127,9 @@ impl Demo<'_> {
 
     async fn tenant(&self, email: &str, credit: SignupCredit) -> anyhow::Result<Value> {
         let password = self.password();
-        let made =
-            identity::open_tenant(self.pool, self.clock, self.ids, email, password.clone(), "Demo", credit).await;
+        let password_hash = password::hash(password.clone(), self.ids).await?;
+        let new = NewTenant { email: email.to_owned(), password_hash, name: "Demo".to_owned(), proved_by: None };
+        let made = identity::open_tenant(self.pool, self.clock, self.ids, new, credit).await;
         let (user_id, password) = match made {
             Ok(made) => (made.user_id, Some(password)),
             Err(Error::Conflict(_)) => (self.existing(email).await?, None),

@@ -17,18 +17,23 @@ use secrecy::ExposeSecret;
 use serde_json::json;
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
+use tokio::task::JoinSet;
 use tokio_util::task::TaskTracker;
 
+use crate::account::Accounts;
 use crate::auth::Auth;
 use crate::catalogue::Catalogue;
+use crate::challenge::Challenges;
 use crate::config::{Database, Serve};
 use crate::error::Error;
+use crate::graphql::Door;
 use crate::identity::Identity;
 use crate::inference::Inference;
 use crate::limit::Limiter;
+use crate::mail::Mailer;
 use crate::services::Services;
 use crate::worker::Worker;
-use crate::{graphql, node_gateway, openai, telemetry, worker};
+use crate::{console, graphql, node_gateway, openai, telemetry, worker};
 
 /// A connection whose peer acknowledges nothing for this long is closed, so that a client that never reads holds nothing.
 const UNREAD_TIMEOUT: Duration = Duration::from_secs(60);
@@ -47,6 +52,8 @@ pub struct ControlPlane {
     broker: BrokerTask,
     ledger: WriterTask,
     worker: Worker,
+    // Sends mail for as long as this lives.
+    mail: JoinSet<()>,
 }
 
 /// Connects to the database.
@@ -71,9 +78,19 @@ impl ControlPlane {
         let (broker, broker_task) = Broker::start(pool.clone(), clock.clone(), broker::Settings::default());
         let auth = Auth::try_new(pool.clone(), clock.clone(), &config.secret)?;
         let catalogue = Catalogue::new(pool.clone());
-        let limiter = Limiter::new(redis, clock.clone(), config.limits);
+        let limiter = Limiter::new(redis, clock.clone(), config.limits, config.knocks_per_hour_max);
+        let (mailer, mail) = Mailer::start(&config.mail)?;
         let (credit, days) = (config.signup_credit, config.signup_credit_days);
         let identity = Identity::new(pool.clone(), clock.clone(), ids.clone(), ledger.clone(), credit, days);
+        let accounts = Accounts {
+            pool: pool.clone(),
+            clock: clock.clone(),
+            ids: ids.clone(),
+            identity: identity.clone(),
+            challenges: Challenges::new(pool.clone(), ids.clone(), config.secret.clone()),
+            mailer,
+            limiter: limiter.clone(),
+        };
         let inference = Inference::new(
             pool.clone(),
             clock.clone(),
@@ -88,6 +105,7 @@ impl ControlPlane {
             pool: pool.clone(),
             clock: clock.clone(),
             identity,
+            accounts,
             auth: auth.clone(),
             inference: inference.clone(),
             broker: broker.clone(),
@@ -103,12 +121,18 @@ impl ControlPlane {
             broker,
             sockets,
         });
+        let client_address_header = config.client_address_header.clone();
         let server = HttpServer::new(move || {
-            let (schema, auth) = (schema.clone(), auth.clone());
+            let door = Door {
+                schema: schema.clone(),
+                auth: auth.clone(),
+                client_address_header: client_address_header.clone(),
+            };
             App::new()
                 .app_data(services.clone())
                 .configure(routes)
-                .configure(|routes| graphql::configure(routes, schema, auth))
+                .configure(|routes| graphql::configure(routes, door))
+                .configure(console::configure)
                 .default_service(web::to(|| async { Err::<HttpResponse, _>(Error::NotFound("route")) }))
         });
         // A client that closes its side has left: its job ends.
@@ -119,12 +143,12 @@ impl ControlPlane {
         let metrics = telemetry::serve_metrics(config.metrics_listen, metrics_handle);
         let (metrics, metrics_address) = metrics.context("TOKENGRID_METRICS_LISTEN: cannot listen there")?;
         let (server, broker, ledger) = (server.run(), broker_task, ledger_task);
-        Ok(Self { address, metrics_address, server, metrics, inference, broker, ledger, worker })
+        Ok(Self { address, metrics_address, server, metrics, inference, broker, ledger, worker, mail })
     }
 
     /// Serves until `stop` resolves; then takes no more requests, lets running jobs end and settles them.
     pub async fn run_until(self, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
-        let Self { server, metrics, inference, broker, mut ledger, worker, .. } = self;
+        let Self { server, metrics, inference, broker, mut ledger, worker, mail: _mail, .. } = self;
         let (serving, metrics_serving) = (server.handle(), metrics.handle());
         let mut running = std::pin::pin!(async { tokio::try_join!(server, metrics) });
         tokio::select! {

@@ -45,6 +45,9 @@ impl Worker {
                 if let Err(error) = identity.grant_signup_credits().await {
                     error.log();
                 }
+                if let Err(error) = identity.forget_challenges().await {
+                    error.log();
+                }
                 if let Err(error) = expire(&pool, &clock, &ledger).await {
                     tracing::error!(error = format!("{error:#}"), "expired holds were not voided");
                 }

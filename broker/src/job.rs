@@ -1,14 +1,16 @@
 //! A job: one unit of work, what comes out of it, and its record.
 
 mod record;
+mod usage;
 
 use chrono::{DateTime, Utc};
 use primitives::id::{JobId, NodeId, ProviderId, TenantId};
 use primitives::node_protocol::{FinishReason, Sampling};
 
 pub use record::{
-    JobEnd, JobRecord, JobStatus, NewJob, PAGE_MAX, finish, get, insert, page, refuse, streaming, unfinished,
+    Filter, JobEnd, JobRecord, JobStatus, NewJob, PAGE_MAX, finish, get, insert, page, refuse, streaming, unfinished,
 };
+pub use usage::{Grouping, Usage, usage};
 
 use crate::ask::AskPrices;
 

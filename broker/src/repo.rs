@@ -6,7 +6,9 @@ mod supply;
 
 use std::fmt::Display;
 
-pub(crate) use jobs::{job_find, job_finish, job_insert, job_refuse, job_streaming, jobs_page, jobs_unfinished};
+pub(crate) use jobs::{
+    job_find, job_finish, job_insert, job_refuse, job_streaming, jobs_page, jobs_unfinished, jobs_usage,
+};
 pub(crate) use leases::{leases_abandon, leases_end, leases_insert, leases_of, receipts_insert};
 pub(crate) use supply::{
     ask_insert, asks_current, join_token_find, join_token_insert, join_token_use, model_find, model_list, model_upsert,

@@ -1,7 +1,7 @@
 //! The room's records in a real database: tokens spent once, keys used once, leases fenced, ends final.
 
 use broker::ask::{Ask, AskPrices};
-use broker::job::{Class, EndReason, JobEnd, JobStatus, NewJob};
+use broker::job::{Class, EndReason, Filter, JobEnd, JobStatus, NewJob};
 use broker::join_token::JoinToken;
 use broker::lease::LeaseOutcome;
 use broker::model::Model;
@@ -311,9 +311,9 @@ async fn a_tenant_pages_through_its_own_jobs_only(pool: PgPool) {
         }
     }
     let page = |jobs: Vec<job::JobRecord>| jobs.into_iter().map(|job| job.job_id).collect::<Vec<_>>();
-    let first = page(job::page(&mut conn, tenant_id, None, 2).await.unwrap());
+    let first = page(job::page(&mut conn, tenant_id, &Filter::default(), None, 2).await.unwrap());
     assert_eq!(first, mine[..2]);
-    let second = page(job::page(&mut conn, tenant_id, Some(first[1]), 2).await.unwrap());
+    let second = page(job::page(&mut conn, tenant_id, &Filter::default(), Some(first[1]), 2).await.unwrap());
     assert_eq!(second, mine[2..]);
 }
 

@@ -93,6 +93,8 @@ ids! {
     ApiKeyId = "key";
     /// A provider's price for a model on a node.
     AskId = "ask";
+    /// A code on its way to an address, to prove it.
+    EmailChallengeId = "chal";
     /// One unit of work: a request that becomes tokens and money.
     JobId = "job";
     /// A one-time right to join a node to a provider.

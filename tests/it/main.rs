@@ -2,9 +2,15 @@
 
 // This file is compiled for tests only; the attribute says so to clippy, which lets tests unwrap.
 #[cfg(test)]
+mod accounts;
+#[cfg(test)]
 mod clients;
 #[cfg(test)]
+mod console;
+#[cfg(test)]
 mod crash;
+#[cfg(test)]
+mod documents;
 #[cfg(test)]
 mod graphql;
 #[cfg(test)]
@@ -21,3 +27,5 @@ mod privacy;
 mod programs;
 #[cfg(test)]
 mod tidy;
+#[cfg(test)]
+mod usage;

@@ -1,12 +1,16 @@
-//! The two programs as an operator meets them: what they refuse at their start, what may be repeated, how they show health.
+//! The programs as an operator meets them: what they refuse at their start, what may be repeated, how they show health.
 
 use std::path::Path;
+use std::process::Stdio;
 
 use serde_json::Value;
 use tests::client::{Client, ask};
 use tests::node::NodeSettings;
 use tests::program::outcome_of;
 use tests::system::TestSystem;
+use tests::wait::in_time;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::process::Command;
 
 #[tokio::test]
 async fn the_control_plane_says_that_it_lives_is_ready_and_measures_itself_in_private() {
@@ -100,4 +104,23 @@ async fn a_bad_setting_is_refused_at_the_start_by_its_name() {
         let (status, _, complaint) = outcome_of("tokengrid-node", args, &[]).await;
         assert!(!status.success() && !complaint.contains("panicked"), "{args:?}: {complaint}");
     }
+}
+
+#[tokio::test]
+async fn the_outbox_tells_where_it_is_and_ends_with_whoever_started_it() {
+    let outbox = env!("CARGO_BIN_EXE_tokengrid-outbox");
+    // Its parent: a shell that ends when its standard input does.
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "\"$0\" & read _ || true", outbox]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut shell = shell.kill_on_drop(true).spawn().unwrap();
+    let mut lines = BufReader::new(shell.stdout.take().unwrap()).lines();
+    let line = in_time("the outbox told where it is", lines.next_line()).await.unwrap().unwrap();
+    let told: Value = serde_json::from_str(&line).unwrap();
+    let page = told["page_url"].as_str().unwrap();
+    assert_eq!(reqwest::get(format!("{page}/mails.json")).await.unwrap().text().await.unwrap(), "[]");
+    assert!(told["smtp_url"].as_str().unwrap().starts_with("smtp://127.0.0.1:"), "{line}");
+
+    shell.stdin.take().unwrap().shutdown().await.unwrap();
+    // The end of what it prints is its own end.
+    assert_eq!(in_time("the outbox ended", lines.next_line()).await.unwrap(), None);
 }

@@ -24,6 +24,11 @@ impl Database {
         database
     }
 
+    /// A name that no other test's database has.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Where it is.
     pub fn url(&self) -> String {
         let (base, query) = self.cluster_url.split_once('?').map_or((self.cluster_url.as_str(), ""), |parts| parts);

@@ -2,7 +2,8 @@
 //!
 //! [`TestSystem`](system::TestSystem) starts `tokengrid` and `tokengrid-node` as child processes on a fresh database, and
 //! lets a test kill, stop and restart them. [`client`] talks to it as tenants do, over HTTP and WebSockets; [`fake_node`]
-//! is the one peer that is faked, because a real node does not misbehave; [`books`] says whether the money is right.
+//! is the one peer that is faked, because a real node does not misbehave; [`outbox`] keeps the mails that would leave the machine;
+//! [`books`] says whether the money is right.
 //! Nothing here sleeps to be safe: [`wait`] waits for what happened, and fails when it does not.
 
 pub mod books;
@@ -14,6 +15,7 @@ pub mod folder;
 pub mod graphql_socket;
 pub mod model;
 pub mod node;
+pub mod outbox;
 pub mod program;
 pub mod sse;
 pub mod system;

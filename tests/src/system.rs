@@ -18,10 +18,11 @@ use crate::database::{Database, from_environment};
 use crate::folder::Folder;
 use crate::model;
 use crate::node::{Node, NodeSettings, Place};
+use crate::outbox::Outbox;
 use crate::program::{outcome_of, output_of};
 use crate::wait::eventually;
 
-/// A control plane, its nodes, its database, and what the seed made.
+/// A control plane, its nodes, its database, its mail, and what the seed made.
 #[derive(Debug)]
 pub struct TestSystem {
     /// The control plane.
@@ -30,6 +31,8 @@ pub struct TestSystem {
     pub nodes: Vec<Node>,
     /// The demo that `tokengrid seed` made.
     pub demo: Demo,
+    /// Where its mail goes.
+    pub outbox: Outbox,
     env: Vec<(String, String)>,
     starts: u32,
     database: Database,
@@ -101,7 +104,8 @@ impl Builder {
     /// Starts everything and waits until it is ready for requests.
     pub async fn start(self) -> TestSystem {
         let (database, folder) = (Database::create().await, Folder::create());
-        let mut env = environment(&database);
+        let outbox = Outbox::start(Clock::system()).await.expect("there are free loopback ports");
+        let mut env = environment(&database, &outbox);
         env.extend(self.env);
         output_of("tokengrid", &["migrate"], &env).await;
         let model = model::folder().display().to_string();
@@ -109,7 +113,7 @@ impl Builder {
             output_of("tokengrid", &["seed", "--json", "--model", &model, "--credit", &self.credit], &env).await;
         let demo: Demo = serde_json::from_str(&seeded).expect("seed prints the demo as JSON");
         let control_plane = ControlPlane::start(&env, folder.join("control-plane-1.log")).await;
-        let mut system = TestSystem { control_plane, nodes: vec![], demo, env, starts: 1, database, folder };
+        let mut system = TestSystem { control_plane, nodes: vec![], demo, outbox, env, starts: 1, database, folder };
         system.credited().await;
         for settings in &self.nodes {
             system.add_node(settings).await;
@@ -161,6 +165,11 @@ impl TestSystem {
     /// The control plane's address, as people and nodes write it.
     pub fn url(&self) -> String {
         format!("http://{}", self.control_plane.address)
+    }
+
+    /// The address of somebody whom only this test knows: limits of addresses outlive a test in Redis.
+    pub fn email(&self, name: &str) -> String {
+        format!("{name}@{}.example.com", self.database.name().replace('_', "-"))
     }
 
     /// A path in the test's own folder.
@@ -252,7 +261,7 @@ async fn seed(env: &[(String, String)], credit: &str) -> Demo {
     serde_json::from_str(&seeded).expect("seed prints the demo as JSON")
 }
 
-fn environment(database: &Database) -> Vec<(String, String)> {
+fn environment(database: &Database, outbox: &Outbox) -> Vec<(String, String)> {
     let mut env = path_only();
     let mut set = |name: &str, value: String| env.push((name.to_owned(), value));
     set("DATABASE_URL", database.url());
@@ -260,6 +269,10 @@ fn environment(database: &Database) -> Vec<(String, String)> {
     set("TOKENGRID_LISTEN", "127.0.0.1:0".to_owned());
     set("TOKENGRID_METRICS_LISTEN", "127.0.0.1:0".to_owned());
     set("TOKENGRID_SECRET", "5e".repeat(32));
+    // All tests knock from one address, and share a Redis.
+    set("TOKENGRID_KNOCKS_PER_HOUR_MAX", "1000000".to_owned());
+    set("TOKENGRID_SMTP_URL", outbox.smtp_url());
+    set("TOKENGRID_MAIL_FROM", "Tokengrid <no-reply@localhost>".to_owned());
     set("TOKENGRID_LOG_JSON", "true".to_owned());
     env
 }

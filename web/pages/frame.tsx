@@ -35,13 +35,13 @@ const signOutMutation = graphql(`
 
 /** What every screen needs first: who is asking. Nobody is sent to sign in, and comes back afterwards. */
 export function Frame() {
-  const { pathname } = useLocation();
+  const { pathname, search, hash } = useLocation();
   const navigate = useNavigate();
   const renew = useRenewSession();
   const [{ data, error, fetching }, reload] = useQuery({ query: frameQuery });
   const [, signOut] = useMutation(signOutMutation);
   if (data?.me === null && error === undefined) {
-    return fetching ? <Waiting /> : <Navigate to="/sign-in" replace state={{ from: pathname }} />;
+    return fetching ? <Waiting /> : <Navigate to="/sign-in" replace state={{ from: `${pathname}${search}${hash}` }} />;
   }
   if (data?.me === undefined || data.me === null) {
     if (fetching) return <Waiting />;

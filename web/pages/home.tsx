@@ -1,9 +1,13 @@
 import { Anchor, Button, Group, Paper, SimpleGrid, Stack, Text, Title } from "@mantine/core";
+import { useState } from "react";
 import { Link } from "react-router";
 import { useQuery } from "urql";
+import { dayOf, instantsOf } from "../src/days";
+import { isZero } from "../src/decimal";
 import { failureOf } from "../src/failure";
 import { graphql } from "../src/gql";
-import { useI18n } from "../src/i18n";
+import type { HomeQuery } from "../src/gql/graphql";
+import { useI18n, type Words } from "../src/i18n";
 import { ErrorNotice } from "../ui/error-notice";
 import { Figure } from "../ui/figure";
 import { JobsTable } from "../ui/jobs-table";
@@ -12,7 +16,7 @@ import { Loading, Page } from "../ui/page";
 import { Status } from "../ui/status";
 
 const homeQuery = graphql(`
-  query Home {
+  query Home($from: DateTime!, $to: DateTime!) {
     balance {
       available {
         amount
@@ -29,7 +33,7 @@ const homeQuery = graphql(`
         lastUsedAt
       }
     }
-    jobs(first: 5) {
+    jobs(first: 20) {
       nodes {
         id
         model
@@ -41,29 +45,55 @@ const homeQuery = graphql(`
           currency
         }
         receivedAt
+        firstTokenAt
+      }
+    }
+    done: jobs(first: 1, filter: { status: DONE }) {
+      nodes {
+        id
+      }
+    }
+    failed: jobs(first: 1, filter: { status: FAILED, from: $from }) {
+      nodes {
+        id
+      }
+    }
+    usage(from: $from, to: $to, groupBy: DAY) {
+      nodes {
+        jobs
+        amount {
+          amount
+          currency
+        }
+      }
+    }
+    nodes(first: 1) {
+      nodes {
+        id
       }
     }
   }
 `);
 
-/** What to do next; once that is done, what is left and what happened last. */
+type Jobs = NonNullable<HomeQuery["jobs"]>["nodes"];
+
+const RECENT = 5;
+
+/** What to do next; once that is done: spend today, how fast it is, and what is wrong. */
 export function Home() {
   const { t } = useI18n();
-  const [{ data, error }, reload] = useQuery({ query: homeQuery });
-  const keys = data?.apiKeys?.nodes;
-  const jobs = data?.jobs?.nodes;
-  const steps: Step[] = [
-    { name: "key", to: "/keys", done: keys !== undefined && keys.length > 0 },
-    { name: "answer", to: "/playground", done: jobs?.some((job) => job.status === "DONE") === true },
-    { name: "call", to: "/playground#code", done: keys?.some((key) => key.lastUsedAt) === true },
-  ];
+  const [today] = useState(() => dayOf(Date.now()));
+  const [{ data, error }, reload] = useQuery({ query: homeQuery, variables: instantsOf(today, today) });
+  const jobs = data?.jobs?.nodes ?? [];
+  const steps = data?.apiKeys && data.jobs ? stepsOf(data) : [];
   return (
     <Page title={t.home.title}>
       <ErrorNotice failure={failureOf(error)} retry={() => reload({ requestPolicy: "network-only" })} />
       {data === undefined && error === undefined && <Loading />}
-      {keys !== undefined && jobs !== undefined && steps.some((step) => !step.done) && <Checklist steps={steps} />}
+      {steps.some((step) => !step.done) && <Checklist steps={steps} />}
+      {data && steps.length > 0 && steps.every((step) => step.done) && <Today data={data} />}
       {data?.balance && (
-        <SimpleGrid cols={{ base: 1, xs: 2 }}>
+        <SimpleGrid cols={2} spacing={{ base: 8, sm: "md" }}>
           <Figure name={t.balance.available} text={t.balance.availableText}>
             <Money value={data.balance.available} exact />
           </Figure>
@@ -72,7 +102,7 @@ export function Home() {
           </Figure>
         </SimpleGrid>
       )}
-      {jobs !== undefined && jobs.length > 0 && (
+      {jobs.length > 0 && (
         <Stack gap={8}>
           <Group justify="space-between">
             <Title order={2}>{t.home.recent}</Title>
@@ -80,7 +110,7 @@ export function Home() {
               {t.home.all}
             </Anchor>
           </Group>
-          <JobsTable jobs={jobs} label={t.home.recent} />
+          <JobsTable jobs={jobs.slice(0, RECENT)} label={t.home.recent} />
         </Stack>
       )}
     </Page>
@@ -91,6 +121,15 @@ interface Step {
   name: "key" | "answer" | "call";
   to: string;
   done: boolean;
+}
+
+function stepsOf({ apiKeys, done }: HomeQuery): Step[] {
+  const keys = apiKeys?.nodes ?? [];
+  return [
+    { name: "key", to: "/keys?make", done: keys.length > 0 },
+    { name: "answer", to: "/playground", done: (done?.nodes.length ?? 0) > 0 },
+    { name: "call", to: "/playground#code", done: keys.some((key) => key.lastUsedAt) },
+  ];
 }
 
 function Checklist({ steps }: { steps: Step[] }) {
@@ -120,4 +159,49 @@ function Checklist({ steps }: { steps: Step[] }) {
       </Stack>
     </Paper>
   );
+}
+
+function Today({ data }: { data: HomeQuery }) {
+  const { t } = useI18n();
+  const [day] = data.usage?.nodes ?? [];
+  const median = firstTokenMs(data.jobs?.nodes ?? []);
+  const wrong = wrongs(data, t);
+  return (
+    <SimpleGrid cols={{ base: 1, xs: 3 }}>
+      <Figure name={t.home.spent} text={t.home.spentText(day?.jobs ?? "0")}>
+        {day ? <Money value={day.amount} /> : data.balance && <Money value={{ ...data.balance.available, amount: "0" }} />}
+      </Figure>
+      <Figure name={t.home.firstToken} text={t.home.firstTokenText}>
+        {median === undefined ? "–" : `${median} ms`}
+      </Figure>
+      <Paper withBorder p="md" component="section" aria-label={t.home.wrong}>
+        <Text c="dimmed">{t.home.wrong}</Text>
+        {wrong.length === 0 && <Status is="good">{t.home.nothingWrong}</Status>}
+        {wrong.map(({ text, to }) => (
+          <div key={text}>
+            <Anchor component={Link} to={to}>
+              <Status is="bad">{text}</Status>
+            </Anchor>
+          </div>
+        ))}
+      </Paper>
+    </SimpleGrid>
+  );
+}
+
+/** What a person should look at, and where. */
+function wrongs({ balance, failed, nodes }: HomeQuery, t: Words): { text: string; to: string }[] {
+  return [
+    { is: nodes?.nodes.length === 0, text: t.nodes.empty, to: "/supply/nodes" },
+    { is: balance !== null && isZero(balance.available.amount), text: t.home.noCredit, to: "/usage" },
+    { is: (failed?.nodes.length ?? 0) > 0, text: t.home.failed, to: "/usage?period=today&status=FAILED" },
+  ].filter(({ is }) => is);
+}
+
+/** The middle of the latest jobs' times from request to first token. *Units*: milliseconds. */
+function firstTokenMs(jobs: Jobs): number | undefined {
+  const times = jobs.flatMap(({ receivedAt, firstTokenAt }) =>
+    firstTokenAt === null ? [] : [Date.parse(firstTokenAt) - Date.parse(receivedAt)],
+  );
+  return times.toSorted((one, other) => one - other)[Math.floor(times.length / 2)];
 }

@@ -13,16 +13,13 @@ import { RelativeTime } from "../ui/relative-time";
 import { JobState } from "../ui/status";
 import { type Span, Timeline } from "../ui/timeline";
 import { TokenCount } from "../ui/token-count";
+import { Verify } from "../ui/verify";
 
 const jobReceiptQuery = graphql(`
   query JobReceipt($jobId: ID!) {
     job(id: $jobId) {
       id
       errorCode
-      hold {
-        amount
-        currency
-      }
     }
     receipt(jobId: $jobId) {
       jobId
@@ -42,6 +39,10 @@ const jobReceiptQuery = graphql(`
         }
       }
       total {
+        amount
+        currency
+      }
+      hold {
         amount
         currency
       }
@@ -86,14 +87,15 @@ type JobHold = NonNullable<JobReceiptQuery["job"]>;
 export function Job() {
   const { t } = useI18n();
   const { id = "" } = useParams();
-  const [{ data, error }, reload] = useQuery({ query: jobReceiptQuery, variables: { jobId: id } });
+  const variables = { jobId: id };
+  const [{ data, error }, reload] = useQuery({ query: jobReceiptQuery, variables });
   const print = (
     <Button variant="default" className="no-print" onClick={() => window.print()}>
       {t.job.print}
     </Button>
   );
   return (
-    <Page title={t.job.title} actions={print}>
+    <Page title={t.job.title} actions={print} query={{ document: jobReceiptQuery, variables }}>
       <Anchor component={Link} to="/usage" className="no-print">
         {t.job.back}
       </Anchor>
@@ -102,6 +104,7 @@ export function Job() {
       {data?.receipt && data.job && <Bill receipt={data.receipt} job={data.job} />}
       {data?.receipt && <When receipt={data.receipt} />}
       {data?.receipt && <Transfers receipt={data.receipt} />}
+      {data?.receipt?.block && <Verify {...data.receipt.block} />}
     </Page>
   );
 }
@@ -157,7 +160,7 @@ function Bill({ receipt, job }: { receipt: Receipt; job: JobHold }) {
         </Sum>
         <div>
           <Sum name={t.job.held}>
-            <Money value={job.hold} exact />
+            <Money value={receipt.hold} exact />
           </Sum>
           {receipt.holdReleased && (
             <Sum name={t.job.released}>
@@ -236,50 +239,38 @@ function Transfers({ receipt }: { receipt: Receipt }) {
   return (
     <Stack gap={8}>
       <Title order={2}>{t.job.transfers}</Title>
-        <Table aria-label={t.job.transfers}>
-          <Table.Thead>
-            <Table.Tr>
-              <Table.Th>{t.job.what}</Table.Th>
-              <Table.Th>
-                {t.job.debit}
+      <Table aria-label={t.job.transfers}>
+        <Table.Thead>
+          <Table.Tr>
+            <Table.Th>{t.job.what}</Table.Th>
+            <Table.Th>
+              {t.job.debit}
+              <Text hiddenFrom="sm" inherit>
+                → {t.job.credit}
+              </Text>
+            </Table.Th>
+            <Table.Th visibleFrom="sm">{t.job.credit}</Table.Th>
+            <Table.Th className="number">{t.job.amount}</Table.Th>
+          </Table.Tr>
+        </Table.Thead>
+        <Table.Tbody>
+          {receipt.transfers.map((transfer) => (
+            <Table.Tr key={transfer.id}>
+              <Table.Td>{t.job.kind[transfer.kind]}</Table.Td>
+              <Table.Td>
+                {transfer.debit}
                 <Text hiddenFrom="sm" inherit>
-                  → {t.job.credit}
+                  → {transfer.credit}
                 </Text>
-              </Table.Th>
-              <Table.Th visibleFrom="sm">{t.job.credit}</Table.Th>
-              <Table.Th className="number">{t.job.amount}</Table.Th>
+              </Table.Td>
+              <Table.Td visibleFrom="sm">{transfer.credit}</Table.Td>
+              <Table.Td className="number">
+                <Money value={transfer.amount} exact />
+              </Table.Td>
             </Table.Tr>
-          </Table.Thead>
-          <Table.Tbody>
-            {receipt.transfers.map((transfer) => (
-              <Table.Tr key={transfer.id}>
-                <Table.Td>{t.job.kind[transfer.kind]}</Table.Td>
-                <Table.Td>
-                  {transfer.debit}
-                  <Text hiddenFrom="sm" inherit>
-                    → {transfer.credit}
-                  </Text>
-                </Table.Td>
-                <Table.Td visibleFrom="sm">{transfer.credit}</Table.Td>
-                <Table.Td className="number">
-                  <Money value={transfer.amount} exact />
-                </Table.Td>
-              </Table.Tr>
-            ))}
-          </Table.Tbody>
-        </Table>
-      {receipt.block && (
-        <Group gap={16}>
-          <Text>
-            {t.job.block} {receipt.block.height}
-          </Text>
-          <Group gap={4}>
-            <Text c="dimmed">{t.job.hash}</Text>
-            <Id value={receipt.block.hash} />
-          </Group>
-          <Text c="dimmed">{t.job.blockText}</Text>
-        </Group>
-      )}
+          ))}
+        </Table.Tbody>
+      </Table>
     </Stack>
   );
 }

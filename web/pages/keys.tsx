@@ -1,19 +1,22 @@
-import { Button, Group, Modal, Select, Stack, Table, Text, TextInput, VisuallyHidden } from "@mantine/core";
-import { useDisclosure } from "@mantine/hooks";
+import { Button, Group, Stack, Table, Text, TextInput, VisuallyHidden } from "@mantine/core";
 import { type SubmitEvent, useState } from "react";
-import { Link, useSearchParams } from "react-router";
-import { useMutation, useQuery } from "urql";
+import { useSearchParams } from "react-router";
+import { useQuery } from "urql";
+import { useAttempt } from "../src/attempt";
 import { failureOf } from "../src/failure";
 import { graphql } from "../src/gql";
 import type { KeysQuery } from "../src/gql/graphql";
 import { useI18n } from "../src/i18n";
+import { useFreshKey } from "../src/session";
+import { Dialog } from "../ui/dialog";
 import { EmptyState } from "../ui/empty-state";
 import { ErrorNotice } from "../ui/error-notice";
 import { Id } from "../ui/id";
 import { Loading, Page } from "../ui/page";
+import { Pager } from "../ui/pager";
 import { RelativeTime } from "../ui/relative-time";
-import { Secret } from "../ui/secret";
 import { Status } from "../ui/status";
+import { KeyCreate } from "./key-create";
 
 const keysQuery = graphql(`
   query Keys($after: String) {
@@ -30,23 +33,6 @@ const keysQuery = graphql(`
         expiresAt
         revokedAt
         lastUsedAt
-      }
-    }
-  }
-`);
-
-const createMutation = graphql(`
-  mutation KeyCreate($input: ApiKeyCreateInput!) {
-    apiKeyCreate(input: $input) {
-      apiKey {
-        id
-      }
-      secret
-      refusal {
-        code
-        message
-        param
-        retryAfterMs
       }
     }
   }
@@ -69,34 +55,24 @@ const revokeMutation = graphql(`
 
 type Key = NonNullable<KeysQuery["apiKeys"]>["nodes"][number];
 
-const DAY_MS = 86_400_000;
-const expiryDays = { never: undefined, month: 30, quarter: 90 } as const;
-
 /** Which keys there are, which were used when; made here, and revoked here. */
 export function Keys() {
   const { t } = useI18n();
-  const [params] = useSearchParams();
-  const [{ data, error }, reload] = useQuery({ query: keysQuery, variables: { after: params.get("after") } });
-  const [making, { open, close }] = useDisclosure();
+  const [params, setParams] = useSearchParams();
+  const variables = { after: params.get("after") };
+  const [{ data, error }, reload] = useQuery({ query: keysQuery, variables });
   const [revoking, setRevoking] = useState<Key>();
   const refresh = () => reload({ requestPolicy: "network-only" });
   const keys = data?.apiKeys;
-  const create = <Button onClick={open}>{t.keys.create}</Button>;
-  const next = keys?.pageInfo.hasNextPage === true ? keys.pageInfo.endCursor : undefined;
+  const create = <Button onClick={() => setParams({ make: "" })}>{t.keys.create}</Button>;
   return (
-    <Page title={t.keys.title} text={t.keys.text} actions={create}>
+    <Page title={t.keys.title} text={t.keys.text} actions={create} query={{ document: keysQuery, variables }}>
       <ErrorNotice failure={failureOf(error)} retry={refresh} />
       {data === undefined && error === undefined && <Loading />}
       {keys?.nodes.length === 0 && <EmptyState title={t.keys.empty} text={t.keys.emptyText} action={create} />}
       {keys && keys.nodes.length > 0 && <KeysTable keys={keys.nodes} onRevoke={setRevoking} />}
-      {next && (
-        <Group>
-          <Button component={Link} to={`/keys?after=${encodeURIComponent(next)}`} variant="default">
-            {t.older}
-          </Button>
-        </Group>
-      )}
-      {making && <CreateDialog onClose={close} onMade={refresh} />}
+      {keys && <Pager label={t.keys.title} page={keys.pageInfo} />}
+      {params.has("make") && <KeyCreate onClose={() => setParams({}, { replace: true })} onMade={refresh} />}
       {revoking && <RevokeDialog apiKey={revoking} onClose={() => setRevoking(undefined)} onRevoked={refresh} />}
     </Page>
   );
@@ -174,64 +150,6 @@ function State({ apiKey }: { apiKey: Key }) {
   return <Status is="good">{t.keys.states.active}</Status>;
 }
 
-/** Asks for a name, then shows the secret; only the button closes it then, so that no stray click loses the key. */
-function CreateDialog({ onClose, onMade }: { onClose: () => void; onMade: () => void }) {
-  const { t } = useI18n();
-  const [name, setName] = useState("");
-  const [expiry, setExpiry] = useState<keyof typeof expiryDays>("never");
-  const [{ data, error, fetching }, create] = useMutation(createMutation);
-  const secret = data?.apiKeyCreate?.secret;
-
-  const submit = async (event: SubmitEvent) => {
-    event.preventDefault();
-    const days = expiryDays[expiry];
-    const expiresAt = days === undefined ? null : new Date(Date.now() + days * DAY_MS).toISOString();
-    const result = await create({ input: { name, expiresAt } });
-    if (result.data?.apiKeyCreate?.secret) onMade();
-  };
-
-  if (secret) {
-    return (
-      <Modal opened onClose={onClose} title={t.keys.shownTitle} closeOnEscape={false} closeOnClickOutside={false} withCloseButton={false}>
-        <Stack>
-          <Text>{t.keys.shownText}</Text>
-          <Secret text={secret} label={name} />
-          <Button onClick={onClose}>{t.keys.stored}</Button>
-        </Stack>
-      </Modal>
-    );
-  }
-  return (
-    <Modal opened onClose={onClose} title={t.keys.create} closeButtonProps={{ "aria-label": t.cancel }}>
-      <form onSubmit={(event) => void submit(event)}>
-        <Stack>
-          <TextInput
-            label={t.keys.name}
-            description={t.keys.nameHint}
-            required
-            withAsterisk={false}
-            maxLength={100}
-            data-autofocus
-            value={name}
-            onChange={(event) => setName(event.currentTarget.value)}
-          />
-          <Select
-            label={t.keys.expires}
-            allowDeselect={false}
-            data={(["never", "month", "quarter"] as const).map((value) => ({ value, label: t.keys.expiry[value] }))}
-            value={expiry}
-            onChange={(value) => setExpiry(value ?? "never")}
-          />
-          <ErrorNotice failure={failureOf(error) ?? data?.apiKeyCreate?.refusal} />
-          <Button type="submit" loading={fetching}>
-            {t.keys.create}
-          </Button>
-        </Stack>
-      </form>
-    </Modal>
-  );
-}
-
 interface RevokeDialogProps {
   apiKey: Key;
   onClose: () => void;
@@ -242,19 +160,19 @@ interface RevokeDialogProps {
 function RevokeDialog({ apiKey, onClose, onRevoked }: RevokeDialogProps) {
   const { t } = useI18n();
   const [typed, setTyped] = useState("");
-  const [{ data, error, fetching }, revoke] = useMutation(revokeMutation);
+  const { attempt, busy, failure } = useAttempt();
+  const { freshKey, keepFreshKey } = useFreshKey();
 
   const submit = async (event: SubmitEvent) => {
     event.preventDefault();
-    const result = await revoke({ input: { id: apiKey.id } });
-    if (result.data?.apiKeyRevoke?.revokedAt) {
-      onRevoked();
-      onClose();
-    }
+    if (!(await attempt(revokeMutation, { input: { id: apiKey.id } }))) return;
+    if (freshKey?.id === apiKey.id) keepFreshKey(undefined);
+    onRevoked();
+    onClose();
   };
 
   return (
-    <Modal opened onClose={onClose} title={t.keys.revokeTitle(apiKey.name)} closeButtonProps={{ "aria-label": t.cancel }}>
+    <Dialog title={t.keys.revokeTitle(apiKey.name)} onClose={onClose}>
       <form onSubmit={(event) => void submit(event)}>
         <Stack>
           <Text>{t.keys.revokeText}</Text>
@@ -268,17 +186,17 @@ function RevokeDialog({ apiKey, onClose, onRevoked }: RevokeDialogProps) {
             value={typed}
             onChange={(event) => setTyped(event.currentTarget.value)}
           />
-          <ErrorNotice failure={failureOf(error) ?? data?.apiKeyRevoke?.refusal} />
+          <ErrorNotice failure={failure} />
           <Group justify="flex-end">
             <Button variant="default" onClick={onClose}>
               {t.cancel}
             </Button>
-            <Button type="submit" color="red" disabled={typed !== apiKey.name} loading={fetching}>
+            <Button type="submit" color="red" disabled={typed !== apiKey.name} loading={busy}>
               {t.keys.revoke}
             </Button>
           </Group>
         </Stack>
       </form>
-    </Modal>
+    </Dialog>
   );
 }

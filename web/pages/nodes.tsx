@@ -1,4 +1,4 @@
-import { Group, Paper, Stack, Table, Text, Title } from "@mantine/core";
+import { Group, Paper, SimpleGrid, Stack, Table, Text, Title } from "@mantine/core";
 import { useQuery } from "urql";
 import { failureOf } from "../src/failure";
 import { graphql } from "../src/gql";
@@ -6,6 +6,7 @@ import type { NodesQuery } from "../src/gql/graphql";
 import { useI18n } from "../src/i18n";
 import { EmptyState } from "../ui/empty-state";
 import { ErrorNotice } from "../ui/error-notice";
+import { Fact } from "../ui/fact";
 import { Id } from "../ui/id";
 import { Loading, Page } from "../ui/page";
 import { RelativeTime } from "../ui/relative-time";
@@ -40,6 +41,7 @@ const nodesQuery = graphql(`
 `);
 
 type Node = NonNullable<NodesQuery["nodes"]>["nodes"][number];
+type NodeModel = Node["models"][number];
 
 /** What serves me, and how fast it was measured to be. */
 export function Nodes() {
@@ -47,7 +49,7 @@ export function Nodes() {
   const [{ data, error }, reload] = useQuery({ query: nodesQuery });
   const nodes = data?.nodes?.nodes;
   return (
-    <Page title={t.nodes.title} text={t.nodes.text}>
+    <Page title={t.nodes.title} text={t.nodes.text} query={{ document: nodesQuery, variables: {} }}>
       <ErrorNotice failure={failureOf(error)} retry={() => reload({ requestPolicy: "network-only" })} />
       {data === undefined && error === undefined && <Loading />}
       {nodes?.length === 0 && <EmptyState title={t.nodes.empty} text={t.nodes.emptyText} />}
@@ -83,51 +85,61 @@ function NodeCard({ node }: { node: Node }) {
   );
 }
 
-function Fact({ name, children }: { name: string; children: React.ReactNode }) {
-  return (
-    <div>
-      <Text c="dimmed" fz="xs">
-        {name}
-      </Text>
-      <Text component="div">{children}</Text>
-    </div>
-  );
-}
-
+/** What was measured of each model: a table where there is room, facts under one another on a phone. */
 function Models({ models, label }: { models: Node["models"]; label: string }) {
   const { language, t } = useI18n();
   const number = new Intl.NumberFormat(language, { maximumFractionDigits: 0 });
   const share = new Intl.NumberFormat(language, { style: "percent", maximumFractionDigits: 1 });
   const measured = (value: number | null | undefined, print: (value: number) => string) =>
     typeof value === "number" ? print(value) : t.nodes.noData;
+  const facts = (model: NodeModel): [string, string][] => [
+    [t.nodes.firstToken, measured(model.firstTokenMs, (ms) => `${number.format(ms)} ms`)],
+    [t.nodes.speed, measured(model.tokensPerSecond, (speed) => `${number.format(speed)} ${t.playground.perSecond}`)],
+    [t.nodes.reliability, measured(model.reliability, (value) => share.format(value))],
+    [t.nodes.slots, `${model.slotsFree} / ${model.slots}`],
+  ];
+  const [first] = models;
   return (
-    <Table.ScrollContainer minWidth={480} type="native" tabIndex={0} role="region" aria-label={`${label}: ${t.nodes.model}`}>
-      <Table>
+    <>
+      <Stack hiddenFrom="sm" gap={12}>
+        {models.map((model) => (
+          <div key={model.model}>
+            <Text fw={600}>{model.model}</Text>
+            <SimpleGrid cols={2} spacing={8}>
+              {facts(model).map(([name, value]) => (
+                <Fact key={name} name={name}>
+                  {value}
+                </Fact>
+              ))}
+            </SimpleGrid>
+          </div>
+        ))}
+      </Stack>
+      <Table visibleFrom="sm" aria-label={`${label}: ${t.nodes.model}`}>
         <Table.Thead>
           <Table.Tr>
             <Table.Th>{t.nodes.model}</Table.Th>
-            <Table.Th className="number">{t.nodes.firstToken}</Table.Th>
-            <Table.Th className="number">{t.nodes.speed}</Table.Th>
-            <Table.Th className="number">{t.nodes.reliability}</Table.Th>
-            <Table.Th className="number">{t.nodes.slots}</Table.Th>
+            {first &&
+              facts(first).map(([name]) => (
+                <Table.Th key={name} className="number">
+                  {name}
+                </Table.Th>
+              ))}
           </Table.Tr>
         </Table.Thead>
         <Table.Tbody>
           {models.map((model) => (
             <Table.Tr key={model.model}>
               <Table.Td>{model.model}</Table.Td>
-              <Table.Td className="number">{measured(model.firstTokenMs, (ms) => `${number.format(ms)} ms`)}</Table.Td>
-              <Table.Td className="number">
-                {measured(model.tokensPerSecond, (speed) => `${number.format(speed)} ${t.playground.perSecond}`)}
-              </Table.Td>
-              <Table.Td className="number">{measured(model.reliability, (value) => share.format(value))}</Table.Td>
-              <Table.Td className="number">
-                {model.slotsFree} / {model.slots}
-              </Table.Td>
+              {facts(model).map(([name, value]) => (
+                <Table.Td key={name} className="number">
+                  {value}
+                </Table.Td>
+              ))}
             </Table.Tr>
           ))}
         </Table.Tbody>
       </Table>
-    </Table.ScrollContainer>
+    </>
   );
 }

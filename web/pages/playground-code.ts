@@ -1,3 +1,4 @@
+import { curl, KEY_VARIABLE } from "../src/curl";
 import type { JobSubmitInput } from "../src/gql/graphql";
 
 /** The languages a request can be copied in. */
@@ -6,26 +7,20 @@ export const dialects = ["curl", "Python", "JavaScript", "GraphQL"] as const;
 /** One of them. */
 export type Dialect = (typeof dialects)[number];
 
-/** Where people put their key; never a key itself. */
-const KEY = "$TOKENGRID_KEY";
-
-/** The same request as a program would send it. */
-export function code(dialect: Dialect, input: JobSubmitInput, origin: string): string {
+/** The same request as a program would send it, with the key filled in when there is one. */
+export function code(dialect: Dialect, input: JobSubmitInput, origin: string, secret: string | undefined): string {
+  const literal = secret === undefined ? undefined : JSON.stringify(secret);
   const messages = input.messages.map(({ role, content }) => ({ role: role.toLowerCase(), content }));
   const chat = { model: input.model, messages, max_tokens: input.maxTokens, temperature: input.temperature };
   switch (dialect) {
     case "curl":
-      return [
-        `curl ${origin}/v1/chat/completions \\`,
-        `  -H "authorization: Bearer ${KEY}" -H "content-type: application/json" \\`,
-        `  -d ${quoted(JSON.stringify({ ...chat, stream: true }))}`,
-      ].join("\n");
+      return curl(`${origin}/v1/chat/completions`, { ...chat, stream: true }, secret);
     case "Python":
       return [
-        "import os",
+        ...(literal === undefined ? ["import os"] : []),
         "from openai import OpenAI",
         "",
-        `client = OpenAI(base_url="${origin}/v1", api_key=os.environ["TOKENGRID_KEY"])`,
+        `client = OpenAI(base_url="${origin}/v1", api_key=${literal ?? `os.environ["${KEY_VARIABLE}"]`})`,
         "stream = client.chat.completions.create(",
         `    model=${JSON.stringify(chat.model)},`,
         `    messages=${JSON.stringify(messages)},`,
@@ -40,22 +35,13 @@ export function code(dialect: Dialect, input: JobSubmitInput, origin: string): s
       return [
         'import OpenAI from "openai";',
         "",
-        `const client = new OpenAI({ baseURL: "${origin}/v1", apiKey: process.env.TOKENGRID_KEY });`,
+        `const client = new OpenAI({ baseURL: "${origin}/v1", apiKey: ${literal ?? `process.env.${KEY_VARIABLE}`} });`,
         `const stream = await client.chat.completions.create(${JSON.stringify({ ...chat, stream: true }, null, 2)});`,
         'for await (const chunk of stream) process.stdout.write(chunk.choices[0]?.delta?.content ?? "");',
       ].join("\n");
     case "GraphQL": {
       const query = "mutation($input: JobSubmitInput!) { jobSubmit(input: $input) { job { id } refusal { code message } } }";
-      return [
-        `curl ${origin}/graphql \\`,
-        `  -H "authorization: Bearer ${KEY}" -H "content-type: application/json" \\`,
-        `  -d ${quoted(JSON.stringify({ query, variables: { input } }))}`,
-      ].join("\n");
+      return curl(`${origin}/graphql`, { query, variables: { input } }, secret);
     }
   }
-}
-
-/** As a shell reads it. */
-function quoted(text: string): string {
-  return `'${text.replaceAll("'", `'\\''`)}'`;
 }

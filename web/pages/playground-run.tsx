@@ -2,7 +2,7 @@ import { useEffect, useRef, useState } from "react";
 import { useClient } from "urql";
 import { type Failure, failureOf } from "../src/failure";
 import { graphql } from "../src/gql";
-import type { JobSubmitInput } from "../src/gql/graphql";
+import type { FinishReason, JobSubmitInput } from "../src/gql/graphql";
 import type { Amount } from "../ui/money";
 
 const submitMutation = graphql(`
@@ -11,6 +11,22 @@ const submitMutation = graphql(`
       job {
         id
         promptTokens
+      }
+      refusal {
+        code
+        message
+        param
+        retryAfterMs
+      }
+    }
+  }
+`);
+
+const cancelMutation = graphql(`
+  mutation PlaygroundCancel($input: JobCancelInput!) {
+    jobCancel(input: $input) {
+      job {
+        id
       }
       refusal {
         code
@@ -32,6 +48,7 @@ const tokensSubscription = graphql(`
       }
       ... on JobEnded {
         status
+        finishReason
         promptTokens
         outputTokens
         charge {
@@ -62,23 +79,38 @@ export interface Run {
   streamTokens: bigint;
   /** What was paid, once it ended. */
   charge?: Amount;
+  finishReason?: FinishReason | null;
+  /** True from the wish to stop until the end. */
+  stopping: boolean;
   ended: boolean;
   failure?: Failure;
 }
 
-const fresh: Run = { text: "", promptTokens: 0n, outputTokens: 0n, streamMs: 0, streamTokens: 0n, ended: false };
+const fresh: Run = {
+  text: "",
+  promptTokens: 0n,
+  outputTokens: 0n,
+  streamMs: 0,
+  streamTokens: 0n,
+  stopping: false,
+  ended: false,
+};
 
-/** Submits a job and follows its output. Leaving the page leaves the job running. */
+/** Submits a job, follows its output and stops it. Leaving the page leaves the job running. */
 export function useRun() {
   const client = useClient();
   const [run, setRun] = useState<Run>();
+  const latest = useRef<Run>(fresh);
   const stopFollowing = useRef<() => void>(undefined);
   useEffect(() => () => stopFollowing.current?.(), []);
+  const change = (next: Partial<Run>) => {
+    latest.current = { ...latest.current, ...next };
+    setRun(latest.current);
+  };
 
   const start = async (input: JobSubmitInput, onDone: (text: string) => void) => {
     const startedAt = performance.now();
-    let now = fresh;
-    const change = (next: Partial<Run>) => setRun((now = { ...now, ...next }));
+    latest.current = fresh;
     change({});
     const submitted = await client.mutation(submitMutation, { input });
     const refusal = failureOf(submitted.error) ?? submitted.data?.jobSubmit?.refusal;
@@ -90,6 +122,7 @@ export function useRun() {
       const failure = failureOf(error);
       if (failure) return change({ ended: true, failure });
       const output = data?.jobTokens;
+      const now = latest.current;
       if (output?.__typename === "JobPiece") {
         const firstTokenMs = now.firstTokenMs ?? performance.now() - startedAt;
         change({
@@ -102,6 +135,7 @@ export function useRun() {
       } else if (output?.__typename === "JobEnded") {
         change({
           ended: true,
+          finishReason: output.finishReason,
           promptTokens: BigInt(output.promptTokens),
           outputTokens: BigInt(output.outputTokens),
           charge: output.charge,
@@ -113,5 +147,20 @@ export function useRun() {
     stopFollowing.current = following.unsubscribe;
   };
 
-  return { run, start, clear: () => setRun(undefined) };
+  /** The end comes as every end does, by the job's output; only a refusal is told here. */
+  const stop = async () => {
+    const { jobId } = latest.current;
+    if (jobId === undefined) return;
+    change({ stopping: true });
+    const { data, error } = await client.mutation(cancelMutation, { input: { jobId } });
+    const failure = failureOf(error) ?? data?.jobCancel?.refusal;
+    if (failure) change({ stopping: false, failure });
+  };
+
+  const clear = () => {
+    latest.current = fresh;
+    setRun(undefined);
+  };
+
+  return { run, start, stop, clear };
 }

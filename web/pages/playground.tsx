@@ -1,20 +1,21 @@
-import { Anchor, Button, Group, NumberInput, Paper, Select, SimpleGrid, Stack, Text, Textarea, Tooltip } from "@mantine/core";
+import { Button, Group, NumberInput, Paper, Select, SimpleGrid, Stack, Text, Textarea, Tooltip } from "@mantine/core";
+import { useDisclosure } from "@mantine/hooks";
 import { useState } from "react";
-import { Link } from "react-router";
+import { useSearchParams } from "react-router";
 import { useQuery } from "urql";
-import { lineAmount, sum } from "../src/decimal";
 import { failureOf } from "../src/failure";
 import { graphql } from "../src/gql";
 import type { JobSubmitInput, MessageInput, PlaygroundModelsQuery } from "../src/gql/graphql";
 import { useI18n } from "../src/i18n";
+import { useFreshKey } from "../src/session";
 import { EmptyState } from "../ui/empty-state";
 import { ErrorNotice } from "../ui/error-notice";
-import { Figure } from "../ui/figure";
-import { type Amount, Money } from "../ui/money";
+import { Money } from "../ui/money";
 import { Loading, Page } from "../ui/page";
 import { Snippet } from "../ui/snippet";
-import { TokenCount } from "../ui/token-count";
+import { KeyCreate } from "./key-create";
 import { code, dialects } from "./playground-code";
+import { Meter } from "./playground-meter";
 import { type Run, useRun } from "./playground-run";
 
 const modelsQuery = graphql(`
@@ -44,9 +45,6 @@ const MAX_TOKENS_DEFAULT = 256;
 /** The hottest that a request may ask for (`JobSubmitInput.temperature`). */
 const TEMPERATURE_MAX = 2;
 
-/** Pieces that come together tell no speed. */
-const SPEED_MS_MIN = 200;
-
 /** What does it say, how fast, and what did that cost? */
 export function Playground() {
   const { t } = useI18n();
@@ -64,13 +62,13 @@ export function Playground() {
 
 function Bench({ models, preferred }: { models: Model[]; preferred: Model }) {
   const { t } = useI18n();
-  const [modelId, setModelId] = useState(preferred.id);
+  const [params, setParams] = useSearchParams();
   const [maxTokens, setMaxTokens] = useState(MAX_TOKENS_DEFAULT);
   const [temperature, setTemperature] = useState(0);
   const [prompt, setPrompt] = useState("");
   const [talk, setTalk] = useState<MessageInput[]>([]);
-  const { run, start, clear } = useRun();
-  const model = models.find(({ id }) => id === modelId) ?? preferred;
+  const { run, start, stop, clear } = useRun();
+  const model = models.find(({ id }) => id === params.get("model")) ?? preferred;
   const running = run !== undefined && !run.ended;
   const input = (messages: MessageInput[]): JobSubmitInput => ({ model: model.id, messages, maxTokens, temperature });
   const asked: MessageInput = { role: "USER", content: prompt.trim() || t.playground.examples[0] || "" };
@@ -97,7 +95,7 @@ function Bench({ models, preferred }: { models: Model[]; preferred: Model }) {
         model={model}
         maxTokens={maxTokens}
         temperature={temperature}
-        onModel={setModelId}
+        onModel={(id) => setParams({ model: id }, { replace: true })}
         onMaxTokens={setMaxTokens}
         onTemperature={setTemperature}
       />
@@ -126,11 +124,7 @@ function Bench({ models, preferred }: { models: Model[]; preferred: Model }) {
           <Button type="submit" disabled={prompt.trim() === ""} loading={running}>
             {t.playground.send}
           </Button>
-          <Tooltip label={t.playground.stopWhy} events={{ hover: true, focus: true, touch: true }}>
-            <Button variant="default" data-disabled aria-disabled="true" onClick={(event) => event.preventDefault()}>
-              {t.playground.stop}
-            </Button>
-          </Tooltip>
+          <Stop run={run} onStop={() => void stop()} />
           {talk.length > 0 && !running && (
             <Button variant="subtle" onClick={startOver}>
               {t.playground.clear}
@@ -145,14 +139,54 @@ function Bench({ models, preferred }: { models: Model[]; preferred: Model }) {
             ))}
         </Group>
       </form>
-      {run && <Meter run={run} model={model} />}
+      {run && <Meter run={run} prices={model} />}
+      <Code input={input(lastRequest(talk, asked, prompt))} />
+    </Stack>
+  );
+}
+
+/** Stops what runs; when nothing does, says so. */
+function Stop({ run, onStop }: { run: Run | undefined; onStop: () => void }) {
+  const { t } = useI18n();
+  const able = run?.jobId !== undefined && !run.ended;
+  return (
+    <Tooltip label={t.playground.stopWhy} disabled={able} events={{ hover: true, focus: true, touch: true }}>
+      <Button
+        variant="default"
+        data-disabled={!able || undefined}
+        aria-disabled={!able}
+        loading={able && run.stopping}
+        onClick={() => able && onStop()}
+      >
+        {t.playground.stop}
+      </Button>
+    </Tooltip>
+  );
+}
+
+/** The request in code, with the key that this tab made last, or a way to make one. */
+function Code({ input }: { input: JobSubmitInput }) {
+  const { t } = useI18n();
+  const { freshKey } = useFreshKey();
+  const [making, { open, close }] = useDisclosure();
+  const make = (
+    <Group>
+      <Button variant="default" onClick={open}>
+        {t.playground.makeKey}
+      </Button>
+    </Group>
+  );
+  return (
+    <>
       <Snippet
         title={t.playground.code}
-        text={t.playground.codeText}
+        text={freshKey ? t.playground.codeKeyed : t.playground.codeText}
         dialects={dialects}
-        code={(dialect) => code(dialect, input(lastRequest(talk, asked, prompt)), window.location.origin)}
+        code={(dialect) => code(dialect, input, window.location.origin, freshKey?.secret)}
+        action={freshKey ? undefined : make}
       />
-    </Stack>
+      {making && <KeyCreate onClose={close} />}
+    </>
   );
 }
 
@@ -204,12 +238,24 @@ function Settings(props: SettingsProps) {
         />
       </SimpleGrid>
       <Text c="dimmed" fz="xs">
-        {model.inputPrice && model.outputPrice
-          ? t.playground.prices(model.inputPrice.perMillion, model.outputPrice.perMillion, model.inputPrice.currency)
-          : t.playground.notForSale}
+        <PriceLine model={model} />
       </Text>
       {model.nodes === 0 && <Text fz="xs">{t.playground.noNode}</Text>}
     </Stack>
+  );
+}
+
+function PriceLine({ model: { inputPrice, outputPrice } }: { model: Model }) {
+  const { t } = useI18n();
+  if (!inputPrice || !outputPrice) return t.playground.notForSale;
+  return (
+    <>
+      {t.job.meter["input"]} <Money value={{ amount: inputPrice.perMillion, currency: inputPrice.currency }} exact />
+      {" / "}
+      {t.job.meter["output"]} <Money value={{ amount: outputPrice.perMillion, currency: outputPrice.currency }} exact />
+      {" · "}
+      {t.playground.perMillion}
+    </>
   );
 }
 
@@ -245,45 +291,4 @@ function Message({ name, text, own }: { name: string; text: string; own: boolean
       </Text>
     </Paper>
   );
-}
-
-/** Tokens, speed and price: while it streams from the prices in force, afterwards what was charged. */
-function Meter({ run, model }: { run: Run; model: Model }) {
-  const { t } = useI18n();
-  const cost = run.charge ?? liveCost(run, model);
-  const speed = run.streamMs < SPEED_MS_MIN ? undefined : (Number(run.streamTokens) / run.streamMs) * 1000;
-  return (
-    <Stack gap={8}>
-      <SimpleGrid cols={{ base: 2, sm: 5 }} spacing={8}>
-        <Figure compact name={t.playground.tokensIn}>
-          <TokenCount value={run.promptTokens.toString()} />
-        </Figure>
-        <Figure compact name={t.playground.tokensOut}>
-          <TokenCount value={run.outputTokens.toString()} />
-        </Figure>
-        <Figure compact name={t.playground.firstToken}>
-          {run.firstTokenMs === undefined ? "–" : `${Math.round(run.firstTokenMs)} ms`}
-        </Figure>
-        <Figure compact name={t.playground.speed}>
-          {speed === undefined ? "–" : `${Math.round(speed)} ${t.playground.perSecond}`}
-        </Figure>
-        <Figure compact name={t.playground.cost}>{cost ? <Money value={cost} /> : "–"}</Figure>
-      </SimpleGrid>
-      {run.jobId && run.ended && (
-        <Anchor component={Link} to={`/jobs/${run.jobId}`}>
-          {t.playground.receipt}
-        </Anchor>
-      )}
-    </Stack>
-  );
-}
-
-function liveCost(run: Run, model: Model): Amount | undefined {
-  const { inputPrice, outputPrice } = model;
-  if (!inputPrice || !outputPrice) return undefined;
-  const lines = [
-    lineAmount(inputPrice.perMillion, run.promptTokens),
-    lineAmount(outputPrice.perMillion, run.outputTokens),
-  ];
-  return { amount: sum(lines), currency: inputPrice.currency };
 }

@@ -1,17 +1,34 @@
-import { Anchor, Button, PasswordInput, Stack, Text, TextInput } from "@mantine/core";
-import { type SubmitEvent, useState } from "react";
-import { Link, useNavigate } from "react-router";
-import { useMutation } from "urql";
-import { failureOf } from "../src/failure";
+import { Text, TextInput } from "@mantine/core";
+import { useState } from "react";
+import { useAttempt } from "../src/attempt";
+import { useEntry } from "../src/entry";
 import { graphql } from "../src/gql";
+import type { SignUpMutation } from "../src/gql/graphql";
 import { useI18n } from "../src/i18n";
-import { useRenewSession } from "../src/session";
+import { CodeStep } from "../ui/code-step";
 import { Door } from "../ui/door";
-import { ErrorNotice } from "../ui/error-notice";
+import { DoorForm, DoorLink, EmailField, PasswordField } from "../ui/door-form";
 
 const signUpMutation = graphql(`
   mutation SignUp($input: UserSignUpInput!) {
     userSignUp(input: $input) {
+      challenge {
+        id
+        expiresAt
+      }
+      refusal {
+        code
+        message
+        param
+        retryAfterMs
+      }
+    }
+  }
+`);
+
+const verifyMutation = graphql(`
+  mutation Verify($input: UserVerifyInput!) {
+    userVerify(input: $input) {
       me {
         id
       }
@@ -25,74 +42,66 @@ const signUpMutation = graphql(`
   }
 `);
 
-/** The limits that the control plane has for a new password (`UserSignUpInput.password`). */
-const PASSWORD_CHARS_MIN = 10;
+type Challenge = NonNullable<NonNullable<SignUpMutation["userSignUp"]>["challenge"]>;
 
-/** Makes a person, their tenant and its first credit. */
+/** Makes a person, their tenant and its first credit, once the code from the mail proves the address. */
 export function SignUp() {
   const { t } = useI18n();
-  const navigate = useNavigate();
-  const renew = useRenewSession();
+  const { visit, enter } = useEntry();
   const [tenantName, setTenantName] = useState("");
-  const [email, setEmail] = useState("");
+  const [email, setEmail] = useState(visit.email ?? "");
   const [password, setPassword] = useState("");
-  const [{ data, error, fetching }, signUp] = useMutation(signUpMutation);
+  const [challenge, setChallenge] = useState<Challenge>();
+  const { attempt, busy, failure } = useAttempt();
 
-  const submit = async (event: SubmitEvent) => {
-    event.preventDefault();
-    const result = await signUp({ input: { email, password, tenantName } });
-    if (result.data?.userSignUp?.me) {
-      renew();
-      await navigate("/", { replace: true });
-    }
+  const send = async () => {
+    const sent = (await attempt(signUpMutation, { input: { email, password, tenantName } }))?.challenge;
+    if (sent) setChallenge(sent);
+    return Boolean(sent);
+  };
+  const prove = async (challengeId: string, code: string) => {
+    if (await attempt(verifyMutation, { input: { challengeId, code } })) await enter();
   };
 
+  if (challenge) {
+    return (
+      <Door title={t.code.title}>
+        <CodeStep
+          email={email}
+          expiresAt={challenge.expiresAt}
+          action={t.code.submit}
+          busy={busy}
+          failure={failure}
+          onCode={(code) => void prove(challenge.id, code)}
+          onAgain={send}
+          onOther={() => setChallenge(undefined)}
+        />
+      </Door>
+    );
+  }
+  const footer = (
+    <>
+      <Text c="dimmed">{t.signUp.note}</Text>
+      <DoorLink text={t.signUp.other} to="/sign-in" name={t.signUp.otherLink} visit={{ ...visit, email }} />
+    </>
+  );
   return (
     <Door title={t.signUp.title}>
-      <form onSubmit={(event) => void submit(event)}>
-        <Stack gap="md">
-          <TextInput
-            label={t.signUp.tenant}
-            description={t.signUp.tenantHint}
-            autoComplete="organization"
-            required
-            withAsterisk={false}
-            maxLength={100}
-            value={tenantName}
-            onChange={(event) => setTenantName(event.currentTarget.value)}
-          />
-          <TextInput
-            label={t.signIn.email}
-            type="email"
-            autoComplete="username"
-            required
-            withAsterisk={false}
-            value={email}
-            onChange={(event) => setEmail(event.currentTarget.value)}
-          />
-          <PasswordInput
-            label={t.signIn.password}
-            description={t.signUp.passwordHint}
-            autoComplete="new-password"
-            required
-            withAsterisk={false}
-            minLength={PASSWORD_CHARS_MIN}
-            value={password}
-            onChange={(event) => setPassword(event.currentTarget.value)}
-          />
-          <ErrorNotice failure={failureOf(error) ?? data?.userSignUp?.refusal} />
-          <Button type="submit" loading={fetching}>
-            {t.signUp.submit}
-          </Button>
-          <Text c="dimmed">{t.signUp.note}</Text>
-          <Text>
-            {t.signUp.other}{" "}
-            <Anchor component={Link} to="/sign-in">
-              {t.signUp.otherLink}
-            </Anchor>
-          </Text>
-        </Stack>
-      </form>
+      <DoorForm action={t.signUp.submit} busy={busy} failure={failure} onSubmit={() => void send()} footer={footer}>
+        <TextInput
+          label={t.signUp.tenant}
+          description={t.signUp.tenantHint}
+          autoComplete="organization"
+          required
+          withAsterisk={false}
+          maxLength={100}
+          error={failure?.param === "tenantName"}
+          value={tenantName}
+          onChange={(event) => setTenantName(event.currentTarget.value)}
+        />
+        <EmailField value={email} onChange={setEmail} failure={failure} />
+        <PasswordField fresh value={password} onChange={setPassword} failure={failure} />
+      </DoorForm>
     </Door>
   );
 }

@@ -1,21 +1,24 @@
-import { Button, Group, SimpleGrid, Stack, Table, Title } from "@mantine/core";
-import { Link, useSearchParams } from "react-router";
+import { SimpleGrid, Stack, Table } from "@mantine/core";
+import { useState } from "react";
+import { useSearchParams } from "react-router";
 import { useQuery } from "urql";
+import { dayOf } from "../src/days";
 import { failureOf } from "../src/failure";
 import { graphql } from "../src/gql";
-import type { UsageQuery } from "../src/gql/graphql";
+import type { BalanceQuery } from "../src/gql/graphql";
 import { useI18n } from "../src/i18n";
-import { EmptyState } from "../ui/empty-state";
 import { ErrorNotice } from "../ui/error-notice";
 import { Figure } from "../ui/figure";
-import { JobsTable } from "../ui/jobs-table";
 import { Money } from "../ui/money";
 import { Loading, Page } from "../ui/page";
 import { RelativeTime } from "../ui/relative-time";
 import { Status } from "../ui/status";
+import { UsageJobs } from "./usage-jobs";
+import { UsageSpend } from "./usage-spend";
+import { viewOf } from "./usage-view";
 
-const usageQuery = graphql(`
-  query Usage($after: String) {
+const balanceQuery = graphql(`
+  query Balance {
     balance {
       posted {
         amount
@@ -39,48 +42,42 @@ const usageQuery = graphql(`
         lapsed
       }
     }
-    jobs(first: 20, after: $after) {
-      pageInfo {
-        hasNextPage
-        endCursor
-      }
-      nodes {
-        id
-        model
-        status
-        promptTokens
-        outputTokens
-        charge {
-          amount
-          currency
-        }
-        receivedAt
-      }
-    }
   }
 `);
 
-/** What is left, and where the money went: any row opens its receipt. The page shown is in the address. */
+/** What is left, and where the money went: any row opens its jobs, any job its receipt. */
 export function Usage() {
   const { t } = useI18n();
-  const [params] = useSearchParams();
-  const after = params.get("after");
-  const [{ data, error }, reload] = useQuery({ query: usageQuery, variables: { after } });
+  const [params, setParams] = useSearchParams();
+  const [today] = useState(() => dayOf(Date.now()));
+  const [{ data, error }, reload] = useQuery({ query: balanceQuery });
+  const view = viewOf(params, today);
+  // Another view begins with its first page.
+  const show = (changes: Record<string, string | null>) =>
+    setParams((now) => {
+      const next = new URLSearchParams(now);
+      for (const [name, value] of Object.entries({ after: null, ...changes })) {
+        if (value === null) next.delete(name);
+        else next.set(name, value);
+      }
+      return next;
+    });
   return (
     <Page title={t.usage.title}>
       <ErrorNotice failure={failureOf(error)} retry={() => reload({ requestPolicy: "network-only" })} />
-      {data === undefined && error === undefined && <Loading rows={6} />}
+      {data === undefined && error === undefined && <Loading rows={2} />}
       {data?.balance && <Credit balance={data.balance} />}
-      {data?.jobs && <Jobs jobs={data.jobs} first={after === null} />}
+      <UsageSpend view={view} show={show} />
+      <UsageJobs view={view} show={show} />
     </Page>
   );
 }
 
-function Credit({ balance }: { balance: NonNullable<UsageQuery["balance"]> }) {
+function Credit({ balance }: { balance: NonNullable<BalanceQuery["balance"]> }) {
   const { t } = useI18n();
   return (
     <Stack gap="md">
-      <SimpleGrid cols={{ base: 1, sm: 3 }}>
+      <SimpleGrid cols={{ base: 2, sm: 3 }} spacing={{ base: 8, sm: "md" }}>
         {(["available", "pending", "posted"] as const).map((name) => (
           <Figure key={name} name={t.balance[name]} text={t.balance[`${name}Text`]}>
             <Money value={balance[name]} exact />
@@ -110,37 +107,6 @@ function Credit({ balance }: { balance: NonNullable<UsageQuery["balance"]> }) {
           ))}
         </Table.Tbody>
       </Table>
-    </Stack>
-  );
-}
-
-function Jobs({ jobs, first }: { jobs: NonNullable<UsageQuery["jobs"]>; first: boolean }) {
-  const { t } = useI18n();
-  const { endCursor, hasNextPage } = jobs.pageInfo;
-  if (jobs.nodes.length === 0 && first) {
-    const action = (
-      <Button component={Link} to="/playground">
-        {t.usage.emptyAction}
-      </Button>
-    );
-    return <EmptyState title={t.usage.empty} text={t.usage.emptyText} action={action} />;
-  }
-  return (
-    <Stack gap={8}>
-      <Title order={2}>{t.usage.jobs}</Title>
-      <JobsTable jobs={jobs.nodes} label={t.usage.jobs} />
-      <Group>
-        {!first && (
-          <Button component={Link} to="/usage" variant="default">
-            {t.usage.jobs}: {t.newest}
-          </Button>
-        )}
-        {hasNextPage && endCursor && (
-          <Button component={Link} to={`/usage?after=${encodeURIComponent(endCursor)}`} variant="default">
-            {t.older}
-          </Button>
-        )}
-      </Group>
     </Stack>
   );
 }

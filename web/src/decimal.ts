@@ -27,9 +27,18 @@ export function isZero(amount: string): boolean {
 
 /** True when the amount is at least one major unit, either way. */
 export function isWhole(amount: string): boolean {
+  return reaches(amount, 10n);
+}
+
+/** True when the amount is at least a tenth of a major unit, either way. */
+export function isTenth(amount: string): boolean {
+  return reaches(amount, 1n);
+}
+
+function reaches(amount: string, tenths: bigint): boolean {
   const { digits, scale } = exact(amount);
   const size = digits < 0n ? -digits : digits;
-  return size >= 10n ** BigInt(scale);
+  return size * 10n >= tenths * 10n ** BigInt(scale);
 }
 
 function exact(amount: string): Exact {

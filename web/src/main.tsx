@@ -3,9 +3,11 @@ import "./style.css";
 import { MantineProvider } from "@mantine/core";
 import { StrictMode } from "react";
 import { createRoot } from "react-dom/client";
-import { RouterProvider } from "react-router";
+import { createBrowserRouter, RouterProvider } from "react-router";
+import { ExactnessProvider } from "./exactness";
 import { I18nProvider } from "./i18n";
-import { router } from "./router";
+import { styleNonce } from "./nonce";
+import { routes } from "./router";
 import { SessionProvider } from "./session";
 import { cssVariables, theme } from "./theme";
 
@@ -14,10 +16,17 @@ if (root === null) throw new Error("the page has no root");
 
 createRoot(root).render(
   <StrictMode>
-    <MantineProvider theme={theme} cssVariablesResolver={cssVariables} defaultColorScheme="auto">
+    <MantineProvider
+      theme={theme}
+      cssVariablesResolver={cssVariables}
+      defaultColorScheme="auto"
+      getStyleNonce={() => styleNonce}
+    >
       <I18nProvider>
         <SessionProvider>
-          <RouterProvider router={router} />
+          <ExactnessProvider>
+            <RouterProvider router={createBrowserRouter(routes)} />
+          </ExactnessProvider>
         </SessionProvider>
       </I18nProvider>
     </MantineProvider>

@@ -1,15 +1,26 @@
-import { createBrowserRouter } from "react-router";
+import type { RouteObject } from "react-router";
 import { Broken } from "../pages/broken";
 import { Frame } from "../pages/frame";
 import { NotFound } from "../pages/not-found";
 
 /** Each screen is a chunk of its own; the frame around them is loaded once. */
-export const router = createBrowserRouter([
-  { path: "/sign-in", lazy: async () => ({ Component: (await import("../pages/sign-in")).SignIn }) },
-  { path: "/sign-up", lazy: async () => ({ Component: (await import("../pages/sign-up")).SignUp }) },
+export const routes: RouteObject[] = [
+  {
+    HydrateFallback: Nothing,
+    ErrorBoundary: Broken,
+    children: [
+      { path: "/sign-in", lazy: async () => ({ Component: (await import("../pages/sign-in")).SignIn }) },
+      { path: "/sign-up", lazy: async () => ({ Component: (await import("../pages/sign-up")).SignUp }) },
+      {
+        path: "/forgot-password",
+        lazy: async () => ({ Component: (await import("../pages/forgot-password")).ForgotPassword }),
+      },
+    ],
+  },
   {
     path: "/",
     Component: Frame,
+    HydrateFallback: Nothing,
     ErrorBoundary: Broken,
     children: [
       { index: true, lazy: async () => ({ Component: (await import("../pages/home")).Home }) },
@@ -21,6 +32,10 @@ export const router = createBrowserRouter([
       { path: "supply/nodes", lazy: async () => ({ Component: (await import("../pages/nodes")).Nodes }) },
       { path: "*", Component: NotFound },
     ],
-    HydrateFallback: () => null,
   },
-]);
+];
+
+/** Until the first chunk is here. */
+function Nothing() {
+  return null;
+}

@@ -45,12 +45,20 @@ export const theme = createTheme({
   },
   respectReducedMotion: true,
   cursorType: "pointer",
-  components: { Modal: { styles: { title: { fontWeight: 600 } } } },
 });
 
-/** Quiet text that still passes AA on every background it stands on. */
+/** Quiet text and red buttons that still pass AA on every background they stand on. */
 export const cssVariables: CSSVariablesResolver = () => ({
-  variables: {},
-  light: { "--mantine-color-dimmed": "#5c636a", "--mantine-color-placeholder": "#5c636a" },
-  dark: { "--mantine-color-dimmed": "#adb2b8", "--mantine-color-placeholder": "#adb2b8" },
+  variables: { "--mantine-color-red-filled": "#c92a2a", "--mantine-color-red-filled-hover": "#a51111" },
+  light: {
+    "--mantine-color-dimmed": "#5c636a",
+    "--mantine-color-placeholder": "#5c636a",
+    "--mantine-color-error": "#c92a2a",
+  },
+  dark: {
+    "--mantine-color-dimmed": "#adb2b8",
+    "--mantine-color-placeholder": "#adb2b8",
+    "--mantine-color-error": "#ffa8a8",
+    "--mantine-color-red-light-color": "#ffa8a8",
+  },
 });

@@ -1,5 +1,6 @@
-import { Group, Text, Tooltip } from "@mantine/core";
+import { Group } from "@mantine/core";
 import { Copy } from "./copy";
+import { Exact } from "./exact";
 
 const HEAD_CHARS = 9;
 const TAIL_CHARS = 6;
@@ -8,11 +9,7 @@ const TAIL_CHARS = 6;
 export function Id({ value }: { value: string }) {
   return (
     <Group gap={4} wrap="nowrap" display="inline-flex">
-      <Tooltip label={value}>
-        <Text component="span" ff="monospace" fz="xs" style={{ whiteSpace: "nowrap" }}>
-          {shortened(value)}
-        </Text>
-      </Tooltip>
+      <Exact short={shortened(value)} exact={value} monospace />
       <Copy text={value} what={shortened(value)} />
     </Group>
   );

@@ -1,7 +1,8 @@
-import { Anchor, Table, Text } from "@mantine/core";
+import { Anchor, Group, Table } from "@mantine/core";
 import { Link } from "react-router";
 import type { JobStatus } from "../src/gql/graphql";
 import { useI18n } from "../src/i18n";
+import { Exact } from "./exact";
 import { shortened } from "./id";
 import { type Amount, Money } from "./money";
 import { RelativeTime } from "./relative-time";
@@ -28,7 +29,7 @@ export function JobsTable({ jobs, label }: { jobs: JobRow[]; label: string }) {
         <Table.Tr>
           <Table.Th>{t.usage.job}</Table.Th>
           <Table.Th visibleFrom="sm">{t.usage.model}</Table.Th>
-          <Table.Th>{t.usage.status}</Table.Th>
+          <Table.Th visibleFrom="sm">{t.usage.status}</Table.Th>
           <Table.Th visibleFrom="sm">{t.usage.when}</Table.Th>
           <Table.Th visibleFrom="sm" className="number">
             {t.usage.tokens}
@@ -40,15 +41,16 @@ export function JobsTable({ jobs, label }: { jobs: JobRow[]; label: string }) {
         {jobs.map((job) => (
           <Table.Tr key={job.id}>
             <Table.Td>
-              <Anchor component={Link} to={`/jobs/${job.id}`} ff="monospace" fz="xs" title={job.id}>
-                {shortened(job.id)}
+              <Anchor component={Link} to={`/jobs/${job.id}`} fz="xs">
+                <Exact short={shortened(job.id)} exact={job.id} monospace />
               </Anchor>
-              <Text hiddenFrom="sm" c="dimmed" fz="xs">
+              <Group hiddenFrom="sm" c="dimmed" fz="xs" gap={12}>
+                <JobState status={job.status} />
                 <RelativeTime at={job.receivedAt} />
-              </Text>
+              </Group>
             </Table.Td>
             <Table.Td visibleFrom="sm">{job.model}</Table.Td>
-            <Table.Td>
+            <Table.Td visibleFrom="sm">
               <JobState status={job.status} />
             </Table.Td>
             <Table.Td visibleFrom="sm">

@@ -1,6 +1,6 @@
-import { Text, Tooltip } from "@mantine/core";
-import { isWhole, isZero } from "../src/decimal";
+import { isTenth, isWhole, isZero } from "../src/decimal";
 import { useI18n } from "../src/i18n";
+import { Exact } from "./exact";
 
 /** An amount as it crosses GraphQL. */
 export interface Amount {
@@ -12,19 +12,19 @@ export interface Amount {
 export function Money({ value, exact = false }: { value: Amount; exact?: boolean }) {
   const { language } = useI18n();
   const whole = printed(value, language, {});
-  const shown = exact ? whole : printed(value, language, precision(value.amount));
-  const text = (
-    <Text component="span" inherit style={{ whiteSpace: "nowrap" }}>
-      {shown}
-    </Text>
-  );
-  return shown === whole ? text : <Tooltip label={whole}>{text}</Tooltip>;
+  return <Exact short={exact ? whole : shortened(value, language)} exact={whole} />;
 }
 
-/** Two decimals from one unit up; three significant digits below it. */
-function precision(amount: string): Intl.NumberFormatOptions {
-  if (isZero(amount) || isWhole(amount)) return { maximumFractionDigits: 2 };
-  return { maximumSignificantDigits: 3 };
+/** The same words where only text can stand, such as a label that is read aloud. */
+export function moneyText(value: Amount, language: string): string {
+  return shortened(value, language);
+}
+
+/** Two decimals from one unit up, three from a tenth, three significant digits below. */
+function shortened(value: Amount, language: string): string {
+  if (isZero(value.amount) || isWhole(value.amount)) return printed(value, language, { maximumFractionDigits: 2 });
+  if (isTenth(value.amount)) return printed(value, language, { maximumFractionDigits: 3 });
+  return printed(value, language, { maximumSignificantDigits: 3 });
 }
 
 function printed({ amount, currency }: Amount, language: string, precise: Intl.NumberFormatOptions): string {

@@ -1,16 +1,19 @@
 import { Group, Skeleton, Stack, Text, Title } from "@mantine/core";
 import { type ReactNode, useEffect } from "react";
 import { useI18n } from "../src/i18n";
+import { CopyQuery, type Query } from "./copy-query";
 
 interface PageProps {
   title: string;
   text?: string;
   actions?: ReactNode;
+  /** What the screen asked the API, to be copied. */
+  query?: Query;
   children: ReactNode;
 }
 
 /** A screen: its title, what it is for, what can be done, and its content. */
-export function Page({ title, text, actions, children }: PageProps) {
+export function Page({ title, text, actions, query, children }: PageProps) {
   const { t } = useI18n();
   useEffect(() => {
     document.title = `${title} · ${t.product}`;
@@ -22,7 +25,10 @@ export function Page({ title, text, actions, children }: PageProps) {
           <Title order={1}>{title}</Title>
           {text !== undefined && <Text c="dimmed">{text}</Text>}
         </div>
-        {actions}
+        <Group gap={12}>
+          {query && <CopyQuery {...query} />}
+          {actions}
+        </Group>
       </Group>
       {children}
     </Stack>

@@ -1,6 +1,6 @@
-import { Text, Tooltip } from "@mantine/core";
 import { useEffect, useState } from "react";
 import { useI18n } from "../src/i18n";
+import { Exact } from "./exact";
 
 const STEPS: [Intl.RelativeTimeFormatUnit, number][] = [
   ["day", 86_400],
@@ -20,13 +20,7 @@ export function RelativeTime({ at }: { at: string }) {
   }, []);
   const instant = new Date(at);
   const exact = new Intl.DateTimeFormat(language, { dateStyle: "medium", timeStyle: "long" }).format(instant);
-  return (
-    <Tooltip label={exact}>
-      <Text component="time" inherit dateTime={at} style={{ whiteSpace: "nowrap" }}>
-        {relative((instant.getTime() - now) / 1000, language)}
-      </Text>
-    </Tooltip>
-  );
+  return <Exact short={relative((instant.getTime() - now) / 1000, language)} exact={exact} dateTime={at} />;
 }
 
 function relative(seconds: number, language: string): string {

@@ -1,30 +1,15 @@
-import { ActionIcon, AppShell, Burger, Group, Menu, NavLink, Text } from "@mantine/core";
+import { ActionIcon, AppShell, Burger, Group, Menu, NavLink, Text, useMantineColorScheme } from "@mantine/core";
 import { useDisclosure } from "@mantine/hooks";
 import type { ReactNode } from "react";
-import { Link, useLocation } from "react-router";
-import { useI18n, type Words } from "../src/i18n";
-import { Icon, type IconName } from "./icon";
-import { LanguageSwitch, ThemeSwitch } from "./switches";
-
-interface Place {
-  to: string;
-  name: keyof Words["nav"];
-  icon: IconName;
-}
-
-/** What exists, in the console's groups; a group without a page is not shown. */
-const groups: { name: keyof Words["groups"]; places: Place[] }[] = [
-  {
-    name: "build",
-    places: [
-      { to: "/", name: "home", icon: "home" },
-      { to: "/playground", name: "playground", icon: "play" },
-      { to: "/keys", name: "keys", icon: "key" },
-    ],
-  },
-  { name: "spend", places: [{ to: "/usage", name: "usage", icon: "coins" }] },
-  { name: "supply", places: [{ to: "/supply/nodes", name: "nodes", icon: "nodes" }] },
-];
+import { Link, useLocation, useNavigate } from "react-router";
+import { useExactness } from "../src/exactness";
+import { useHotkeys } from "../src/hotkeys";
+import { useI18n } from "../src/i18n";
+import { Icon } from "./icon";
+import { KeyList } from "./key-list";
+import { type Command, Palette } from "./palette";
+import { groups, type Place } from "./places";
+import { languages, LanguageSwitch, schemes, ThemeSwitch } from "./switches";
 
 interface ShellProps {
   email: string;
@@ -36,11 +21,17 @@ interface ShellProps {
 /** The frame around every screen of a person who is signed in. */
 export function Shell({ email, tenant, onSignOut, children }: ShellProps) {
   const { t } = useI18n();
-  const [open, { toggle, close }] = useDisclosure();
+  const navigate = useNavigate();
+  const { toggle: toggleExact } = useExactness();
+  const [menuOpen, menu] = useDisclosure();
+  const [searching, search] = useDisclosure();
+  const [listing, list] = useDisclosure();
+  const commands = useCommands({ onSignOut, onKeys: list.open });
+  useHotkeys({ "mod+k": search.open, "/": search.open, "?": list.open, e: toggleExact });
   return (
     <AppShell
       header={{ height: 56 }}
-      navbar={{ width: 232, breakpoint: "sm", collapsed: { mobile: !open } }}
+      navbar={{ width: 232, breakpoint: "sm", collapsed: { mobile: !menuOpen } }}
       padding={{ base: "md", sm: "xl" }}
     >
       <a className="skip-link" href="#content">
@@ -49,26 +40,58 @@ export function Shell({ email, tenant, onSignOut, children }: ShellProps) {
       <AppShell.Header>
         <Group h="100%" px="md" justify="space-between" wrap="nowrap">
           <Group gap={12} wrap="nowrap">
-            <Burger opened={open} onClick={toggle} hiddenFrom="sm" size="sm" aria-label={t.menu} />
+            <Burger opened={menuOpen} onClick={menu.toggle} hiddenFrom="sm" size="sm" aria-label={t.menu} />
             <Brand />
           </Group>
           <Group gap={4} wrap="nowrap">
+            <ActionIcon variant="subtle" color="gray" size="lg" aria-label={t.palette.title} onClick={search.open}>
+              <Icon name="search" />
+            </ActionIcon>
             <LanguageSwitch />
             <ThemeSwitch />
-            <Account email={email} tenant={tenant} onSignOut={onSignOut} />
+            <Account email={email} tenant={tenant} onKeys={list.open} onSignOut={onSignOut} />
           </Group>
         </Group>
       </AppShell.Header>
       <AppShell.Navbar p="sm" aria-label={t.menu}>
         {groups.map((group) => (
-          <Places key={group.name} title={t.groups[group.name]} places={group.places} onFollow={close} />
+          <Places key={group.name} title={t.groups[group.name]} places={group.places} onFollow={menu.close} />
         ))}
       </AppShell.Navbar>
       <AppShell.Main id="content" tabIndex={-1}>
         {children}
       </AppShell.Main>
+      {searching && <Palette commands={commands} onJob={(id) => void navigate(`/jobs/${id}`)} onClose={search.close} />}
+      {listing && <KeyList onClose={list.close} />}
     </AppShell>
   );
+}
+
+/** All that the palette reaches: every screen, and what the header's buttons do. */
+function useCommands({ onSignOut, onKeys }: { onSignOut: () => void; onKeys: () => void }): Command[] {
+  const { setLanguage, t } = useI18n();
+  const { setColorScheme } = useMantineColorScheme();
+  const { toggle } = useExactness();
+  const navigate = useNavigate();
+  const screens = groups.flatMap((group) =>
+    group.places.map(({ to, name }) => ({
+      name: t.nav[name],
+      group: t.groups[group.name],
+      also: name,
+      run: () => void navigate(to),
+    })),
+  );
+  const group = t.palette.action;
+  return [
+    ...screens,
+    { name: t.keys.create, group, also: "key create", run: () => void navigate("/keys?make") },
+    { name: t.palette.failed, group, also: "failed jobs", run: () => void navigate("/usage?status=FAILED") },
+    { name: t.palette.exact, group, also: "exact", run: toggle },
+    { name: t.hotkeys.title, group, also: "keyboard help ?", run: onKeys },
+    ...schemes.map((scheme) => ({ name: t.theme[scheme], group: t.theme.label, run: () => setColorScheme(scheme) })),
+    ...languages.map(({ code, name }) => ({ name, group: t.language, also: code, run: () => setLanguage(code) })),
+    { name: t.signOut, group, also: "sign out", run: onSignOut },
+  ];
 }
 
 /** The mark and the name. */
@@ -109,7 +132,7 @@ function Places({ title, places, onFollow }: { title: string; places: Place[]; o
   );
 }
 
-function Account({ email, tenant, onSignOut }: Omit<ShellProps, "children">) {
+function Account({ email, tenant, onKeys, onSignOut }: Omit<ShellProps, "children"> & { onKeys: () => void }) {
   const { t } = useI18n();
   return (
     <Menu position="bottom-end">
@@ -124,6 +147,7 @@ function Account({ email, tenant, onSignOut }: Omit<ShellProps, "children">) {
           <br />
           {email}
         </Menu.Label>
+        <Menu.Item onClick={onKeys}>{t.hotkeys.title}</Menu.Item>
         <Menu.Item onClick={onSignOut}>{t.signOut}</Menu.Item>
       </Menu.Dropdown>
     </Menu>

@@ -1,5 +1,5 @@
 import { Code, Group, Paper, SegmentedControl, Stack, Text, Title } from "@mantine/core";
-import { useEffect, useRef, useState } from "react";
+import { type ReactNode, useEffect, useRef, useState } from "react";
 import { Copy } from "./copy";
 
 /** Where links to the snippet lead. */
@@ -10,10 +10,12 @@ interface SnippetProps<Dialect extends string> {
   text: string;
   dialects: readonly Dialect[];
   code: (dialect: Dialect) => string;
+  /** What is missing from the code, and the button that mends it. */
+  action?: ReactNode;
 }
 
 /** The same request in several languages, one at a time, to be copied. */
-export function Snippet<Dialect extends string>({ title, text, dialects, code }: SnippetProps<Dialect>) {
+export function Snippet<Dialect extends string>({ title, text, dialects, code, action }: SnippetProps<Dialect>) {
   const [dialect, setDialect] = useState<Dialect | undefined>(dialects[0]);
   const place = useRef<HTMLDivElement>(null);
   useEffect(() => {
@@ -37,6 +39,7 @@ export function Snippet<Dialect extends string>({ title, text, dialects, code }:
         <Code block tabIndex={0} style={{ overflowX: "auto" }}>
           {shown}
         </Code>
+        {action}
       </Stack>
     </Paper>
   );

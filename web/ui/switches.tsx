@@ -2,12 +2,16 @@ import { ActionIcon, Menu, useMantineColorScheme } from "@mantine/core";
 import { type Language, useI18n } from "../src/i18n";
 import { Icon } from "./icon";
 
-const languages: { code: Language; name: string }[] = [
+/** The languages there are, each written in itself. */
+export const languages: { code: Language; name: string }[] = [
   { code: "en", name: "English" },
   { code: "zh-Hans", name: "简体中文" },
 ];
 
-/** Chooses the language; each is written in itself. */
+/** The themes there are. */
+export const schemes = ["light", "dark", "auto"] as const;
+
+/** Chooses the language. */
 export function LanguageSwitch() {
   const { language, setLanguage, t } = useI18n();
   return (
@@ -40,7 +44,7 @@ export function ThemeSwitch() {
         </ActionIcon>
       </Menu.Target>
       <Menu.Dropdown>
-        {(["light", "dark", "auto"] as const).map((scheme) => (
+        {schemes.map((scheme) => (
           <Menu.Item key={scheme} fw={scheme === colorScheme ? 600 : 400} onClick={() => setColorScheme(scheme)}>
             {t.theme[scheme]}
           </Menu.Item>

@@ -1,5 +1,5 @@
-import { Text, Tooltip } from "@mantine/core";
 import { useI18n } from "../src/i18n";
+import { Exact } from "./exact";
 
 const SHORT_FROM = 10_000n;
 
@@ -8,14 +8,9 @@ export function TokenCount({ value }: { value: string | number }) {
   const { language } = useI18n();
   const count = BigInt(value);
   const exact = new Intl.NumberFormat(language).format(count);
-  const text = (
-    <Text component="span" inherit>
-      {count < SHORT_FROM ? exact : short(count, language)}
-    </Text>
-  );
-  return count < SHORT_FROM ? text : <Tooltip label={exact}>{text}</Tooltip>;
+  return <Exact short={count < SHORT_FROM ? exact : shortened(count, language)} exact={exact} />;
 }
 
-function short(count: bigint, language: string): string {
+function shortened(count: bigint, language: string): string {
   return new Intl.NumberFormat(language, { notation: "compact", maximumSignificantDigits: 3 }).format(count);
 }

@@ -1,8 +1,8 @@
 import { MantineProvider } from "@mantine/core";
-import { cleanup, fireEvent, render, screen } from "@testing-library/react";
+import { fireEvent, render, screen } from "@testing-library/react";
 import type { ReactNode } from "react";
 import { MemoryRouter } from "react-router";
-import { afterEach, beforeAll, beforeEach, expect, test } from "vitest";
+import { expect, test } from "vitest";
 import { lineAmount, sum } from "../src/decimal";
 import { I18nProvider } from "../src/i18n";
 import { theme } from "../src/theme";
@@ -10,19 +10,6 @@ import { ErrorNotice } from "./error-notice";
 import { shortened } from "./id";
 import { Money } from "./money";
 import { LanguageSwitch } from "./switches";
-
-beforeAll(() => {
-  // What jsdom lacks and Mantine asks.
-  window.matchMedia = (media) =>
-    ({ media, matches: false, addEventListener: () => {}, removeEventListener: () => {} }) as unknown as MediaQueryList;
-  window.ResizeObserver = class {
-    observe() {}
-    unobserve() {}
-    disconnect() {}
-  };
-});
-beforeEach(() => window.localStorage.setItem("tokengrid.language", "en"));
-afterEach(cleanup);
 
 function show(content: ReactNode) {
   return render(
@@ -54,6 +41,8 @@ test("money is short where it is read at a glance", () => {
   expect(printed("4.999997", false)).toBe("USD 5.00");
   expect(printed("0.0000278123", false)).toBe("USD 0.0000278");
   expect(printed("0", false)).toBe("USD 0.00");
+  expect(printed("0.5", false)).toBe("USD 0.50");
+  expect(printed("0.1254", false)).toBe("USD 0.125");
 });
 
 test("a price times tokens is rounded once, half to even", () => {

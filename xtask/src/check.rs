@@ -6,16 +6,19 @@ use anyhow::bail;
 
 use crate::account::Account;
 use crate::directory::Directory;
+use crate::packages::{self, Wanted};
 use crate::process::{find_program, setting};
 use crate::progress::{self, Steps};
 use crate::services::Given;
-use crate::{r#gen, packages, workspace};
+use crate::{console, r#gen, node_modules, schema_changes, workspace};
 
 const HELP: &str = "\
 cargo xtask check [--install]
 
 In this order, going on after a failure and failing at the end: format (cargo fmt), lints (cargo clippy, warnings are errors),
-generated files (cargo xtask gen leaves no difference), dependency policy (cargo deny check bans licenses sources).
+the console (npm run check), breaking changes of the GraphQL schema since the last commit (an intended one is named in
+web/e2e/breaking-changes.allowed), dependency policy (cargo deny check bans licenses sources), generated files (cargo xtask
+gen leaves no difference).
 
   --install  install cargo-deny when it is absent (it is compiled, which takes minutes)
 ";
@@ -36,8 +39,9 @@ pub fn run(mut arguments: lexopt::Parser) -> anyhow::Result<()> {
     }
     let account = Account::for_services()?;
     let directory = Directory::throw_away("check", account.as_ref())?;
-    let mut steps = Steps::new(5 + r#gen::STEPS);
-    packages::ensure(&mut steps, Some(&Given::default()))?;
+    let mut steps = Steps::new(8 + r#gen::STEPS);
+    packages::ensure(&mut steps, Wanted { services: Some(&Given::default()), ..Wanted::default() })?;
+    node_modules::ensure(&mut steps, &directory, &[node_modules::CONSOLE])?;
 
     let mut failures = Vec::new();
     let mut attempt = |steps: &mut Steps, what: &str, command: &mut Command| {
@@ -54,6 +58,11 @@ pub fn run(mut arguments: lexopt::Parser) -> anyhow::Result<()> {
     attempt(&mut steps, "format", workspace::cargo("fmt").args(["--all", "--check"]));
     let mut clippy = workspace::cargo("clippy");
     attempt(&mut steps, "lints", clippy.args(["--workspace", "--all-targets", "--", "-D", "warnings"]));
+    attempt(&mut steps, "console", node_modules::npm(&console::folder()).args(["run", "check"]));
+    match schema_changes::check(&directory)? {
+        Some(mut command) => attempt(&mut steps, "breaking changes", &mut command),
+        None => steps.begin("breaking changes").finish("no earlier schema"),
+    }
     if install && find_program("cargo-deny").is_none() {
         attempt(&mut steps, "installing cargo-deny", &mut install_cargo_deny());
     } else {

@@ -7,10 +7,11 @@ use anyhow::{Context, bail};
 
 use crate::account::Account;
 use crate::directory::Directory;
+use crate::packages::{self, Wanted};
 use crate::postgres::Durability;
 use crate::progress::Steps;
 use crate::services::{Given, Services};
-use crate::{exit, packages, process, progress, up, workspace};
+use crate::{exit, process, progress, up, workspace};
 
 /// What an experiment needs around it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,13 +57,15 @@ pub fn run(name: &str, arguments: Vec<OsString>, surroundings: Surroundings) -> 
     let directory = Directory::throw_away("experiment", account.as_ref())?;
     let with_services = surroundings == Surroundings::Services;
     let mut steps = Steps::new(if with_services { 4 } else { 2 });
-    packages::ensure(&mut steps, with_services.then_some(&Given::default()))?;
+    let given = Given::default();
+    let wanted = Wanted { services: with_services.then_some(&given), ..Wanted::default() };
+    packages::ensure(&mut steps, wanted)?;
     up::build(&mut steps, &directory.log("build"), &["--release"])?;
     let mut command = std::process::Command::new(workspace::program(name, "release"));
     command.args(arguments).stdout(Stdio::inherit()).stderr(Stdio::inherit());
     let services = match surroundings {
         Surroundings::Services => {
-            Some(Services::start(&directory, account.as_ref(), Durability::Durable, Given::default(), &mut steps)?)
+            Some(Services::start(&directory, account.as_ref(), Durability::Durable, given, &mut steps)?)
         }
         Surroundings::Bare => None,
     };

@@ -1,4 +1,5 @@
-//! `cargo xtask gen`: rewrites what is generated and checked in, `.sqlx` and `web/schema.graphql`.
+//! `cargo xtask gen`: rewrites what is generated and checked in, `.sqlx`, `web/schema.graphql` and
+//! `web/src/gql`.
 //!
 //! The query cache comes from a plain `cargo check` of the production targets against a database that was migrated from
 //! empty. The query macros write only when they are expanded, so the rooms that use them are made to look changed for the
@@ -14,16 +15,18 @@ use anyhow::{Context, bail};
 
 use crate::account::Account;
 use crate::directory::Directory;
+use crate::packages::{self, Wanted};
 use crate::postgres::{self, Durability};
 use crate::process;
 use crate::progress::{self, Steps};
 use crate::services::{Given, Services};
-use crate::{packages, up, workspace};
+use crate::{console, node_modules, up, workspace};
 
 const HELP: &str = "\
 cargo xtask gen [--check]
 
-Rewrites .sqlx (the cache of checked queries) and web/schema.graphql. Each is replaced only when its generation succeeded.
+Rewrites .sqlx (the cache of checked queries), web/schema.graphql and web/src/gql (the console's documents, typed). Each is
+replaced only when its generation succeeded.
 
   --check  change nothing; fail when something would change
 ";
@@ -50,16 +53,22 @@ pub fn run(mut arguments: lexopt::Parser) -> anyhow::Result<()> {
     }
     let account = Account::for_services()?;
     let directory = Directory::throw_away("gen", account.as_ref())?;
-    let mut steps = Steps::new(1 + STEPS);
-    packages::ensure(&mut steps, Some(&Given::default()))?;
+    let mut steps = Steps::new(3 + STEPS);
+    packages::ensure(&mut steps, Wanted { services: Some(&Given::default()), ..Wanted::default() })?;
+    node_modules::ensure(&mut steps, &directory, &[node_modules::CONSOLE])?;
     if only_check {
-        return verify(&directory, account.as_ref(), &mut steps);
+        verify(&directory, account.as_ref(), &mut steps)?;
+        return documents(&directory, &mut steps, &["--", "--check"]);
     }
     let queries = queries(&directory, account.as_ref(), &mut steps)?;
     let mut changed = replace(Path::new(".sqlx"), &queries)?;
     let schema = schema(&directory, &mut steps)?;
     changed += replace(Path::new("web"), &schema)?;
-    progress::print(&format!("{} queries and the schema; {changed} files changed", queries.len()));
+    documents(&directory, &mut steps, &[])?;
+    progress::print(&format!(
+        "{} queries and the schema, {changed} files changed; the console's documents",
+        queries.len()
+    ));
     Ok(())
 }
 
@@ -105,6 +114,15 @@ fn schema(directory: &Directory, steps: &mut Steps) -> anyhow::Result<Files> {
     }
     step.finish("");
     Ok(Files::from([(PathBuf::from("web/schema.graphql"), sdl.into_bytes())]))
+}
+
+/// The console's documents with the types that the schema gives them; one step.
+fn documents(directory: &Directory, steps: &mut Steps, arguments: &[&str]) -> anyhow::Result<()> {
+    let mut step = steps.begin("console's documents");
+    let mut command = node_modules::npm(&console::folder());
+    step.run(command.args(["run", "gen"]).args(arguments), &directory.log("documents"))?;
+    step.finish("");
+    Ok(())
 }
 
 /// Migrations in their order.

@@ -6,6 +6,7 @@
 mod account;
 mod bench;
 mod check;
+mod console;
 mod control_plane;
 mod cpu;
 mod demo;
@@ -14,11 +15,13 @@ mod exit;
 mod experiment;
 mod r#gen;
 mod node_modules;
+mod outbox;
 mod packages;
 mod postgres;
 mod process;
 mod progress;
 mod redis;
+mod schema_changes;
 mod seed;
 mod services;
 mod sim;
@@ -33,8 +36,8 @@ cargo xtask COMMAND: builds, runs and checks Tokengrid
 
   up      build, start PostgreSQL, Redis, the control plane and a node, and show one streamed answer with its price
   test    run every test against a private PostgreSQL and Redis
-  check   format, lints, generated files, dependency policy
-  gen     rewrite everything generated: .sqlx and web/schema.graphql
+  check   format, lints, generated files, the console's types, breaking changes of the schema, dependency policy
+  gen     rewrite everything generated: .sqlx, web/schema.graphql and web/src/gql
   seed    fill a running system with a demo tenant, provider, prices and, with --big, a busy year
   bench   measure the ledger, engine, broker or gateway
   sim     run the ledger's or the broker's simulator

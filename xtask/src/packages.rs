@@ -34,17 +34,43 @@ const REDIS: Need = Need {
     present: || redis::program().is_some(),
 };
 
-/// Makes sure that what a build needs, and each of the services that is wanted and not `given`, is installed; one step.
+const TESTS: [Need; 3] = [
+    Need { what: "curl, which the documents use", package: "curl", present: || find_program("curl").is_some() },
+    Need {
+        what: "Chromium, for the console's journey",
+        package: "chromium",
+        present: || Path::new("/usr/bin/chromium").exists(),
+    },
+    Need {
+        what: "a Chinese font, for its pictures",
+        package: "fonts-wqy-zenhei",
+        present: || Path::new("/usr/share/fonts/truetype/wqy/wqy-zenhei.ttc").exists(),
+    },
+];
+
+/// What a command wants besides what a build needs.
+#[derive(Debug, Default)]
+pub struct Wanted<'a> {
+    /// PostgreSQL and Redis, less those that run already.
+    pub services: Option<&'a Given>,
+    /// What the tests run: a browser, its fonts, and what the documents tell people to use.
+    pub tests: bool,
+}
+
+/// Makes sure that what a build needs, and what is wanted besides, is installed; one step.
 ///
 /// *Errors*: exit code 3 with the command to run, when something is missing and we may not install it.
-pub fn ensure(steps: &mut Steps, services: Option<&Given>) -> anyhow::Result<()> {
+pub fn ensure(steps: &mut Steps, wanted: Wanted) -> anyhow::Result<()> {
     let mut step = steps.begin("packages");
     let mut needs: Vec<Need> = Vec::from(BUILD);
-    if services.is_some_and(|given| given.database_url.is_none()) {
+    if wanted.services.is_some_and(|given| given.database_url.is_none()) {
         needs.push(POSTGRES);
     }
-    if services.is_some_and(|given| given.redis_url.is_none()) {
+    if wanted.services.is_some_and(|given| given.redis_url.is_none()) {
         needs.push(REDIS);
+    }
+    if wanted.tests {
+        needs.extend(TESTS);
     }
     needs.retain(|need| !(need.present)());
     if needs.is_empty() {
@@ -147,6 +173,8 @@ fn has_library(name: &str) -> bool {
 pub fn require_node() -> anyhow::Result<()> {
     match (find_program("node"), find_program("npm")) {
         (Some(_), Some(_)) => Ok(()),
-        _ => Err(exit::missing("Node.js 20 or newer and npm are needed on PATH for the official clients' tests")),
+        _ => Err(exit::missing(
+            "Node.js 20 or newer and npm are needed on PATH, for the console and the official clients' tests",
+        )),
     }
 }

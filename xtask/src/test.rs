@@ -8,17 +8,19 @@ use anyhow::{Context, bail};
 
 use crate::account::Account;
 use crate::directory::Directory;
+use crate::packages::{self, Wanted};
 use crate::postgres::Durability;
 use crate::process::{self, find_program};
 use crate::progress::{self, Steps};
 use crate::services::{Given, Services};
-use crate::{node_modules, packages, up, workspace};
+use crate::{console, node_modules, up, workspace};
 
 const HELP: &str = "\
 cargo xtask test [-- RUNNER-ARGUMENTS]
 
 Installs what is missing (saying what), builds, starts a private PostgreSQL and Redis for this run, and runs every test with
 cargo-nextest, or with `cargo test` where nextest is absent. What follows `--` goes to the runner, for example a test's name.
+Pictures of the console's screens go to the folder that TOKENGRID_SCREENSHOTS names, else to `screenshots` beside the build.
 ";
 
 /// Runs the command.
@@ -41,11 +43,11 @@ pub fn run(mut arguments: lexopt::Parser) -> anyhow::Result<()> {
     }
     let account = Account::for_services()?;
     let directory = Directory::throw_away("test", account.as_ref())?;
-    let mut steps = Steps::new(6);
-    packages::ensure(&mut steps, Some(&Given::default()))?;
+    let mut steps = Steps::new(7);
+    packages::ensure(&mut steps, Wanted { services: Some(&Given::default()), tests: true })?;
+    console::build(&mut steps, &directory, &[node_modules::CLIENTS])?;
     // The same features and targets as the runner's, so that it compiles nothing again; the programs, which some tests run.
     up::build(&mut steps, &directory.log("build"), &["--bins", "--tests"])?;
-    node_modules::ensure(&mut steps, &directory)?;
     let services = Services::start(&directory, account.as_ref(), Durability::None, Given::default(), &mut steps)?;
 
     let mut runner = if find_program("cargo-nextest").is_some() {

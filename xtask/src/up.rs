@@ -10,18 +10,21 @@ use serde_json::{Value, json};
 use crate::account::Account;
 use crate::control_plane::ControlPlane;
 use crate::directory::{self, Directory};
+use crate::outbox::Outbox;
+use crate::packages::{self, Wanted};
 use crate::postgres::Durability;
 use crate::process::{self, Service};
 use crate::progress::{self, Steps};
 use crate::services::{Given, Services};
-use crate::{demo, exit, packages, seed, workspace};
+use crate::{console, demo, exit, seed, workspace};
 
 const HELP: &str = "\
 cargo xtask up [--once] [--port N] [--data-dir DIR] [--json]
 
 Installs what is missing (saying what), builds, starts a private PostgreSQL and Redis (unless DATABASE_URL and REDIS_URL name
-others), the control plane on 127.0.0.1 and one node with the bundled engine and model, seeds a demo, and runs one streamed
-completion: its tokens, price and transfers. Then it serves until Ctrl-C and leaves nothing running; the data stays.
+others), an outbox for the mail that would leave the machine, the control plane on 127.0.0.1 with its console and one node
+with the bundled engine and model, seeds a demo, and runs one streamed completion: its tokens, price and transfers. Then it
+serves until Ctrl-C and leaves nothing running; the data stays.
 
   --once          stop everything after the demo and exit 0
   --port N        the control plane's port (8080; 0 takes any free one)
@@ -49,11 +52,12 @@ pub fn run(arguments: lexopt::Parser) -> anyhow::Result<()> {
     let directory = Directory::open(options.data_dir.clone(), account.as_ref())?;
     // Whoever waits for this file waits for this start.
     let _ = std::fs::remove_file(directory.join("up.json"));
-    let mut steps = Steps::new(7);
+    let mut steps = Steps::new(10);
     let port = port(options.port)?;
 
     let given = Given::by_environment();
-    packages::ensure(&mut steps, Some(&given))?;
+    packages::ensure(&mut steps, Wanted { services: Some(&given), ..Wanted::default() })?;
+    console::build(&mut steps, &directory, &[])?;
     build(&mut steps, &directory.log("build"), &[])?;
     let mut services = Services::start(&directory, account.as_ref(), Durability::Durable, given, &mut steps)?;
     let step = steps.begin("schema and demo data");
@@ -66,17 +70,25 @@ pub fn run(arguments: lexopt::Parser) -> anyhow::Result<()> {
     let url = format!("http://127.0.0.1:{port}");
     let client = ControlPlane::new(&url, api_key);
     let metrics_port = process::free_port()?;
-    let mut control_plane = start_control_plane(&mut steps, &directory, &services, port, metrics_port, &client)?;
+    let mut outbox = Outbox::start(&mut steps, &directory)?;
+    let environment = [services.environment(), outbox.environment()].concat();
+    let mut control_plane = start_control_plane(&mut steps, &directory, &environment, port, metrics_port, &client)?;
     let mut node = start_node(&mut steps, &directory, port, &seeded, model, &client)?;
 
     let mut description = describe(&url, metrics_port, &services, &seeded, &directory, &control_plane, &node)?;
+    description["outbox_url"] = outbox.page_url.as_str().into();
+    description["pids"]["outbox"] = outbox.service.pid().into();
     directory::write_secret(&directory.join("up.json"), &format!("{description:#}\n"))?;
     description["demo"] = demo::run(&client, model, !options.json)?;
     announce(&options, &description, &directory);
 
-    let ended = if options.once { Ok(()) } else { serve(&mut [&mut node, &mut control_plane], &mut services) };
+    let ended = if options.once {
+        Ok(())
+    } else {
+        serve(&mut [&mut node, &mut control_plane, &mut outbox.service], &mut services)
+    };
     progress::note("stopping …");
-    for service in [&mut node, &mut control_plane] {
+    for service in [&mut node, &mut control_plane, &mut outbox.service] {
         service.stop();
     }
     services.stop();
@@ -134,14 +146,14 @@ fn migrate(services: &Services) -> anyhow::Result<()> {
 fn start_control_plane(
     steps: &mut Steps,
     directory: &Directory,
-    services: &Services,
+    environment: &[(&str, &str)],
     port: u16,
     metrics_port: u16,
     client: &ControlPlane,
 ) -> anyhow::Result<Service> {
     let mut step = steps.begin("control plane");
     let mut command = Command::new(workspace::program("tokengrid", "dev"));
-    command.arg("serve").envs(services.environment()).current_dir(workspace::root());
+    command.arg("serve").envs(environment.iter().copied()).current_dir(workspace::root());
     command.env("TOKENGRID_LISTEN", format!("127.0.0.1:{port}"));
     command.env("TOKENGRID_METRICS_LISTEN", format!("127.0.0.1:{metrics_port}"));
     command.env("TOKENGRID_SECRET", secret(directory)?);
@@ -226,6 +238,7 @@ fn announce(options: &Options, description: &Value, directory: &Directory) {
     let text = |key: &str| description[key].as_str().unwrap_or_default().to_owned();
     progress::print(&format!("\nconsole    {}\nGraphQL    {}", text("url"), text("graphql_url")));
     progress::print(&format!("OpenAI     {}\nmetrics    {}", text("openai_base_url"), text("metrics_url")));
+    progress::print(&format!("outbox     {}", text("outbox_url")));
     let file = directory.join("up.json");
     progress::print(&format!(
         "accounts   {} (passwords and the API key)\nlogs       {}",

@@ -1,5 +1,7 @@
 //! `POST /graphql`: one operation in, its answer out; who is asking, and from where.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
 use actix_web::http::StatusCode;
 use actix_web::http::header::{
     AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, COOKIE, HOST, HeaderMap, HeaderName, ORIGIN, SET_COOKIE,
@@ -25,13 +27,16 @@ pub struct Door {
     pub schema: Schema,
     /// Credentials to callers.
     pub auth: Auth,
+    /// Where a trusted proxy tells the client's network address.
+    pub client_address_header: Option<String>,
 }
 
 /// Adds the routes.
-pub fn configure(routes: &mut ServiceConfig, schema: Schema, auth: Auth) {
-    let door = Data::new(Door { schema, auth });
-    let graphql =
-        web::resource("/graphql").app_data(door).route(web::post().to(post)).route(web::get().to(socket::open));
+pub fn configure(routes: &mut ServiceConfig, door: Door) {
+    let graphql = web::resource("/graphql")
+        .app_data(Data::new(door))
+        .route(web::post().to(post))
+        .route(web::get().to(socket::open));
     routes.service(graphql);
 }
 
@@ -39,6 +44,7 @@ pub fn configure(routes: &mut ServiceConfig, schema: Schema, auth: Auth) {
 #[derive(Clone, Copy)]
 pub struct Browser {
     secure: bool,
+    peer: IpAddr,
 }
 
 impl Browser {
@@ -46,6 +52,11 @@ impl Browser {
     pub fn of(ctx: &Context<'_>) -> Result<Self, Error> {
         let message = "Send this by POST: a WebSocket cannot set the session's cookie.";
         ctx.data_opt().copied().ok_or_else(|| Error::Invalid { param: None, message: message.to_owned() })
+    }
+
+    /// The network that it asks from: an IPv4 address, or the first half of an IPv6 one.
+    pub fn peer(self) -> IpAddr {
+        self.peer
     }
 
     /// Gives it the session's cookie; an empty one that lasts no time takes it back.
@@ -74,8 +85,10 @@ async fn execute(http: &HttpRequest, payload: Payload, door: &Door) -> Result<Ht
     }
     let caller = caller(&door.auth, headers).await?;
     let request = bounded(read(&openai::http::body(payload, BODY_BYTES_MAX).await?)?)?;
-    let browser =
-        Browser { secure: http.app_config().secure() || origin(headers).is_some_and(|(scheme, _)| scheme == "https") };
+    let browser = Browser {
+        secure: http.app_config().secure() || origin(headers).is_some_and(|(scheme, _)| scheme == "https"),
+        peer: network(client_address(http, door.client_address_header.as_deref())),
+    };
     let mut request = request.data(browser);
     if let Some(caller) = caller {
         request = request.data(caller);
@@ -122,6 +135,21 @@ pub fn is_foreign(headers: &HeaderMap) -> bool {
     headers.contains_key(ORIGIN)
         && origin(headers)
             .is_none_or(|(_, authority)| text(headers, &HOST).is_none_or(|host| !host.eq_ignore_ascii_case(authority)))
+}
+
+/// The client's address as the trusted proxy's header says last, or else the other end of the connection.
+fn client_address(http: &HttpRequest, header: Option<&str>) -> IpAddr {
+    let told = header.and_then(|name| http.headers().get_all(name).last()).and_then(|value| value.to_str().ok());
+    let told = told.and_then(|value| value.rsplit(',').next()).and_then(|address| address.trim().parse().ok());
+    told.or_else(|| http.peer_addr().map(|peer| peer.ip())).unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))
+}
+
+/// What one subscriber has: an IPv4 address, or 64 bits of IPv6.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX))),
+        address => address,
+    }
 }
 
 /// Scheme and authority of the page that sends this.

@@ -1,14 +1,14 @@
-//! Who is asking: sign-up, sessions, and keys.
+//! Who is asking: sessions and keys.
 
 use async_graphql::connection::Connection;
 use async_graphql::{Context, Enum, ID, InputObject, Object, SimpleObject};
 use chrono::{DateTime, Utc};
-use primitives::id::{ApiKeyId, ProjectId, TenantId, UserId};
+use primitives::id::{ApiKeyId, ProjectId, SessionId, TenantId, UserId};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::http::Browser;
 use super::paging::{self, Page};
-use super::refusal::{Refusal, answer};
+use super::refusal::{Refusal, answer, refused_payloads};
 use super::scalar::id;
 use super::{caller, parts};
 use crate::auth::Caller;
@@ -17,7 +17,7 @@ use crate::identity::NewKey;
 use crate::{identity, repo};
 
 /// How long a session lasts.
-const SESSION_HOURS: i64 = 7 * 24;
+pub const SESSION_HOURS: i64 = 7 * 24;
 
 /// Queries about who is asking.
 #[derive(Default)]
@@ -101,28 +101,6 @@ pub struct ApiKey {
     revoked_at: Option<DateTime<Utc>>,
     /// When it last opened a request, to a few seconds.
     last_used_at: Option<DateTime<Utc>>,
-}
-
-/// Who wants an account.
-#[derive(InputObject)]
-pub struct UserSignUpInput {
-    /// An address that is not in use.
-    email: String,
-    /// 10 characters to 256 bytes.
-    password: String,
-    /// What the tenant that is made for the person is called.
-    tenant_name: String,
-}
-
-/// What a sign-up did. The session's cookie comes with the response.
-#[derive(Default, SimpleObject)]
-pub struct UserSignUpPayload {
-    /// Who is signed in now.
-    me: Option<Me>,
-    /// When the session ends by itself.
-    expires_at: Option<DateTime<Utc>>,
-    /// Why there is no account.
-    refusal: Option<Refusal>,
 }
 
 /// Who wants to sign in.
@@ -224,16 +202,6 @@ impl IdentityQuery {
 
 #[Object]
 impl IdentityMutation {
-    /// Makes a person, a tenant they own with its first project and credit to try things, and signs them in.
-    #[graphql(complexity = "600 + child_complexity")]
-    async fn user_sign_up(
-        &self,
-        ctx: &Context<'_>,
-        input: UserSignUpInput,
-    ) -> Result<Option<UserSignUpPayload>, Error> {
-        answer(sign_up(ctx, input).await)
-    }
-
     /// Signs a person in. A wrong address and a wrong password are told alike.
     #[graphql(complexity = "600 + child_complexity")]
     async fn session_create(
@@ -241,12 +209,7 @@ impl IdentityMutation {
         ctx: &Context<'_>,
         input: SessionCreateInput,
     ) -> Result<Option<SessionCreatePayload>, Error> {
-        let opened = open_session(ctx, &input.email, input.password.into()).await;
-        answer(opened.map(|(me, expires_at)| SessionCreatePayload {
-            me: Some(me),
-            expires_at: Some(expires_at),
-            refusal: None,
-        }))
+        answer(sign_in(ctx, input).await)
     }
 
     /// Signs the person out: the session opens nothing any more.
@@ -293,17 +256,22 @@ async fn me(ctx: &Context<'_>, caller: &Caller) -> Result<Me, Error> {
     }
 }
 
-async fn sign_up(ctx: &Context<'_>, input: UserSignUpInput) -> Result<UserSignUpPayload, Error> {
-    let password = SecretString::from(input.password);
-    Browser::of(ctx)?;
-    parts(ctx).identity.sign_up(&input.email, password.clone(), &input.tenant_name).await?;
-    let (me, expires_at) = open_session(ctx, &input.email, password).await?;
-    Ok(UserSignUpPayload { me: Some(me), expires_at: Some(expires_at), refusal: None })
+async fn sign_in(ctx: &Context<'_>, input: SessionCreateInput) -> Result<SessionCreatePayload, Error> {
+    let (peer, accounts) = (Browser::of(ctx)?.peer(), &parts(ctx).accounts);
+    let session = accounts.sign_in(peer, &input.email, input.password.into(), SESSION_HOURS).await?;
+    let (me, expires_at) = enter(ctx, session).await?;
+    Ok(SessionCreatePayload { me: Some(me), expires_at: Some(expires_at), refusal: None })
 }
 
-async fn open_session(ctx: &Context<'_>, email: &str, password: SecretString) -> Result<(Me, DateTime<Utc>), Error> {
+/// Gives the browser a session that was opened for it. The one that it had is over.
+pub async fn enter(
+    ctx: &Context<'_>,
+    (session_id, expires_at): (SessionId, DateTime<Utc>),
+) -> Result<(Me, DateTime<Utc>), Error> {
     let (browser, parts) = (Browser::of(ctx)?, parts(ctx));
-    let (session_id, expires_at) = parts.identity.sign_in(email, password, SESSION_HOURS).await?;
+    if let Some(Caller::Person { session_id: left, .. }) = ctx.data_opt() {
+        repo::session_revoke(&mut *parts.pool.acquire().await?, *left, parts.clock.now()).await?;
+    }
     let token = parts.auth.session_token(session_id, expires_at)?;
     let caller = parts.auth.caller(token.expose_secret()).await?;
     let me = me(ctx, &caller).await?;
@@ -379,14 +347,4 @@ impl From<identity::ApiKey> for ApiKey {
     }
 }
 
-macro_rules! refused_payloads {
-    ($($payload:ident)*) => {$(
-        impl From<Refusal> for $payload {
-            fn from(refusal: Refusal) -> Self {
-                Self { refusal: Some(refusal), ..Self::default() }
-            }
-        }
-    )*};
-}
-
-refused_payloads! { UserSignUpPayload SessionCreatePayload SessionEndPayload ApiKeyCreatePayload ApiKeyRevokePayload }
+refused_payloads! { SessionCreatePayload SessionEndPayload ApiKeyCreatePayload ApiKeyRevokePayload }

@@ -1,8 +1,8 @@
 //! Jobs: what a tenant asked for and how it went.
 
 use async_graphql::connection::Connection;
-use async_graphql::{Context, Enum, ID, Object, SimpleObject};
-use broker::job::{JobRecord, JobStatus as Status, PAGE_MAX};
+use async_graphql::{Context, Enum, ID, InputObject, Object, SimpleObject};
+use broker::job::{Filter, JobRecord, JobStatus as Status, PAGE_MAX};
 use chrono::{DateTime, Utc};
 use primitives::id::{JobId, TenantId};
 use primitives::money;
@@ -52,6 +52,28 @@ pub struct Job {
     pub ended_at: Option<DateTime<Utc>>,
 }
 
+/// Which jobs are wanted; what is absent leaves all.
+#[derive(Default, InputObject)]
+pub struct JobFilter {
+    /// Only those of this model.
+    model: Option<String>,
+    /// Only those that are this far.
+    status: Option<JobStatus>,
+    /// Only those that this key asked for.
+    api_key_id: Option<ID>,
+    /// Only those received at this instant or later.
+    from: Option<DateTime<Utc>>,
+    /// Only those received before this instant.
+    to: Option<DateTime<Utc>>,
+}
+
+impl JobFilter {
+    fn read(self) -> Result<Filter, Error> {
+        let api_key_id = self.api_key_id.map(|key| id("filter.apiKeyId", &key)).transpose()?;
+        Ok(Filter { model: self.model, status: self.status.map(Status::from), api_key_id, from: self.from, to: self.to })
+    }
+}
+
 /// How far a job is.
 #[derive(Clone, Copy, PartialEq, Eq, Enum)]
 #[graphql(remote = "broker::job::JobStatus")]
@@ -91,15 +113,17 @@ impl JobQuery {
         ctx: &Context<'_>,
         first: Option<i32>,
         after: Option<String>,
+        #[graphql(desc = "Which ones; all when absent.")] filter: Option<JobFilter>,
     ) -> Result<Option<Connection<String, Job>>, Error> {
         let tenant_id = caller(ctx)?.tenant()?;
         let page = Page::<JobId>::try_new(first, after.as_deref())?;
+        let filter = filter.unwrap_or_default().read()?;
         let mut conn = parts(ctx).pool.acquire().await?;
-        let mut jobs = broker::job::page(&mut conn, tenant_id, page.after, page.limit()).await?;
+        let mut jobs = broker::job::page(&mut conn, tenant_id, &filter, page.after, page.limit()).await?;
         if page.limit() > PAGE_MAX && jobs.len() == PAGE_MAX as usize {
             // The room gives no more at once; whether more follow is asked separately.
             let last = jobs.last().map(|job| job.job_id);
-            jobs.extend(broker::job::page(&mut conn, tenant_id, last, 1).await?);
+            jobs.extend(broker::job::page(&mut conn, tenant_id, &filter, last, 1).await?);
         }
         Ok(Some(page.connection(jobs.into_iter().map(Job::from).collect(), |job| job.id.to_string())))
     }

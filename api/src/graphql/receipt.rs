@@ -35,6 +35,8 @@ pub struct Receipt {
     completion_tokens: BigInt,
     /// What was counted, its price and what that makes; none while the job runs.
     lines: Vec<ReceiptLine>,
+    /// What was held for the worst case when the job began.
+    hold: Money,
     /// What the job cost: the lines' sum.
     total: Money,
     /// What was held for the worst case and is free again, once the job has ended.
@@ -208,6 +210,7 @@ impl Receipt {
             completion_tokens: job.output_tokens.unwrap_or_default().into(),
             lines,
             total: money(job.charge.unwrap_or(Nanos::ZERO)),
+            hold: money(job.hold),
             hold_released: released.map_err(|error| Error::Internal(error.into()))?.map(money),
             block: settlement.map(|transfer| transfer.block.into()),
             transfers: transfers.into_iter().map(Transfer::from).collect(),

@@ -46,6 +46,18 @@ pub fn answer<P: From<Refusal>>(done: Result<P, Error>) -> Result<Option<P>, Err
     }
 }
 
+/// Lets payloads be made of nothing but a refusal.
+macro_rules! refused_payloads {
+    ($($payload:ident)*) => {$(
+        impl From<Refusal> for $payload {
+            fn from(refusal: Refusal) -> Self {
+                Self { refusal: Some(refusal), ..Self::default() }
+            }
+        }
+    )*};
+}
+pub(super) use refused_payloads;
+
 /// A response that is only this error.
 pub fn refused(error: Error) -> Response {
     let message = error.to_string();

@@ -1,6 +1,6 @@
 //! Submitting a job: admitted and priced now, its output followed by `jobTokens`.
 
-use async_graphql::{Context, Enum, InputObject, Object, SimpleObject};
+use async_graphql::{Context, Enum, ID, InputObject, Object, SimpleObject};
 use primitives::node_protocol::Sampling;
 use primitives::prompt::Message;
 use serde::Serialize;
@@ -8,8 +8,8 @@ use sha2::{Digest, Sha256};
 
 use super::job::{Job, find};
 use super::output::Outputs;
-use super::refusal::{Refusal, answer};
-use super::scalar::BigInt;
+use super::refusal::{Refusal, answer, refused_payloads};
+use super::scalar::{BigInt, id};
 use super::{caller, parts};
 use crate::error::Error;
 use crate::inference::{Request, Started};
@@ -82,11 +82,23 @@ pub struct JobSubmitPayload {
     refusal: Option<Refusal>,
 }
 
-impl From<Refusal> for JobSubmitPayload {
-    fn from(refusal: Refusal) -> Self {
-        Self { refusal: Some(refusal), ..Self::default() }
-    }
+/// A job that is no longer wanted.
+#[derive(InputObject)]
+pub struct JobCancelInput {
+    /// Which job.
+    job_id: ID,
 }
+
+/// A job that was stopped: what was delivered is charged, the rest of its hold is released.
+#[derive(Default, SimpleObject)]
+pub struct JobCancelPayload {
+    /// The job, ended or about to be.
+    job: Option<Job>,
+    /// Why it goes on.
+    refusal: Option<Refusal>,
+}
+
+refused_payloads! { JobSubmitPayload JobCancelPayload }
 
 #[Object]
 impl JobMutation {
@@ -95,6 +107,20 @@ impl JobMutation {
     async fn job_submit(&self, ctx: &Context<'_>, input: JobSubmitInput) -> Result<Option<JobSubmitPayload>, Error> {
         answer(submit(ctx, input).await)
     }
+
+    /// Stops a job at once; one that has ended stays as it is.
+    #[graphql(complexity = "50 + child_complexity")]
+    async fn job_cancel(&self, ctx: &Context<'_>, input: JobCancelInput) -> Result<Option<JobCancelPayload>, Error> {
+        answer(cancel(ctx, &input.job_id).await)
+    }
+}
+
+async fn cancel(ctx: &Context<'_>, job: &ID) -> Result<JobCancelPayload, Error> {
+    let tenant_id = caller(ctx)?.tenant()?;
+    let job_id = id("jobId", job)?;
+    let job = find(&mut *parts(ctx).pool.acquire().await?, tenant_id, job_id).await?;
+    parts(ctx).inference.cancel(job_id);
+    Ok(JobCancelPayload { job: Some(job.into()), refusal: None })
 }
 
 async fn submit(ctx: &Context<'_>, input: JobSubmitInput) -> Result<JobSubmitPayload, Error> {

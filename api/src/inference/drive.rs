@@ -1,5 +1,6 @@
 //! Drives one job from its hold to its settlement.
 
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use broker::JobStream;
@@ -8,6 +9,7 @@ use chrono::{DateTime, Utc};
 use ledger::{Dimensions, Hold, JobSettlement, ProviderShare, UsageFact};
 use primitives::money::{Money, Nanos};
 use tokio::sync::mpsc::UnboundedSender;
+use tokio_util::sync::CancellationToken;
 
 use super::{Admitted, Ending, Event, Inference};
 use crate::error::Error;
@@ -29,19 +31,27 @@ struct End {
     segments: Vec<Segment>,
 }
 
+/// Who waits for the output.
+pub(super) struct Listener {
+    /// Where it goes; closed once nobody waits.
+    pub events: UnboundedSender<Event>,
+    /// Cancelled once the job is no longer wanted.
+    pub stop: CancellationToken,
+}
+
 /// Forwards the job's output once its hold is durable, then settles, records and tells the end, in that order.
 pub(super) async fn drive(
     inference: Inference,
     admitted: Admitted,
     mut hold: Hold,
     mut stream: JobStream,
-    events: UnboundedSender<Event>,
+    listener: Listener,
 ) {
     let job_id = admitted.job.job_id;
     let mut first_token_at = None;
     let settled = match hold.durable().await {
         Ok(_) => {
-            let forwarded = forward(&inference, &mut stream, &events, &mut first_token_at);
+            let forwarded = forward(&inference, &mut stream, &listener, &mut first_token_at);
             let end = match tokio::time::timeout(JOB_TIME_MAX, forwarded).await {
                 Ok(Some(end)) => end,
                 // The caller left or time is up: what was delivered until now is all there will be.
@@ -57,21 +67,23 @@ pub(super) async fn drive(
         tracing::error!(job.id = %job_id, "a job could not be settled; its hold is voided at the next start or expiry");
         Ending { result: Err(error), prompt_tokens: 0, output_tokens: 0, charge: money(&admitted, Nanos::ZERO) }
     });
+    inference.running.lock().unwrap_or_else(PoisonError::into_inner).remove(&job_id);
     // A caller that left misses the end; the books have it.
-    events.send(Event::Ended(Box::new(ending))).ok();
+    listener.events.send(Event::Ended(Box::new(ending))).ok();
 }
 
-/// Passes output on until the job ends; none when the caller left before.
+/// Passes output on until the job ends; none when the caller left before, or wants no more.
 async fn forward(
     inference: &Inference,
     stream: &mut JobStream,
-    events: &UnboundedSender<Event>,
+    Listener { events, stop }: &Listener,
     first_token_at: &mut Option<DateTime<Utc>>,
 ) -> Option<End> {
     loop {
         let event = tokio::select! {
             event = stream.next() => event,
             () = events.closed() => return None,
+            () = stop.cancelled() => return None,
         };
         match event? {
             JobEvent::Placed { .. } => {}

@@ -188,14 +188,30 @@ pub async fn get(conn: &mut PgConnection, job_id: JobId) -> Result<JobRecord> {
     repo::job_find(conn, job_id).await?.ok_or(Error::JobUnknown(job_id))
 }
 
+/// Which of a tenant's jobs are wanted; what is absent leaves all.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// Only those of this model.
+    pub model: Option<String>,
+    /// Only those that are this far.
+    pub status: Option<JobStatus>,
+    /// Only those that this key asked for.
+    pub api_key_id: Option<ApiKeyId>,
+    /// Only those received at this instant or later.
+    pub from: Option<DateTime<Utc>>,
+    /// Only those received before this instant.
+    pub to: Option<DateTime<Utc>>,
+}
+
 /// A tenant's jobs, newest first, those before `after` when given; at most `limit`, and never above [`PAGE_MAX`].
 pub async fn page(
     conn: &mut PgConnection,
     tenant_id: TenantId,
+    filter: &Filter,
     after: Option<JobId>,
     limit: u32,
 ) -> Result<Vec<JobRecord>> {
-    repo::jobs_page(conn, tenant_id, after, limit.min(PAGE_MAX)).await
+    repo::jobs_page(conn, tenant_id, filter, after, limit.min(PAGE_MAX)).await
 }
 
 /// Jobs that have not ended, oldest first: what a new control plane finds of one that died.

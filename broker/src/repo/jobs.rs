@@ -6,7 +6,7 @@ use primitives::money::Nanos;
 use sqlx::PgConnection;
 
 use super::Row;
-use crate::job::{Class, EndReason, JobEnd, JobRecord, JobStatus, NewJob};
+use crate::job::{Class, EndReason, Filter, Grouping, JobEnd, JobRecord, JobStatus, NewJob, Usage};
 use crate::{Error, Result};
 
 struct JobRow {
@@ -191,18 +191,29 @@ pub(crate) async fn job_find(conn: &mut PgConnection, job_id: JobId) -> Result<O
 pub(crate) async fn jobs_page(
     conn: &mut PgConnection,
     tenant_id: TenantId,
+    filter: &Filter,
     after: Option<JobId>,
     limit: u32,
 ) -> Result<Vec<JobRecord>> {
     let page = select_jobs!(
         "WHERE tenant_id = $1
            AND ($2::uuid IS NULL OR job_id < $2)
+           AND ($4::text IS NULL OR model = $4)
+           AND ($5::text IS NULL OR status = $5)
+           AND ($6::uuid IS NULL OR api_key_id = $6)
+           AND ($7::timestamptz IS NULL OR received_at >= $7)
+           AND ($8::timestamptz IS NULL OR received_at < $8)
          -- Backwards along jobs_of_tenant.
          ORDER BY job_id DESC
          LIMIT $3",
         tenant_id.0,
         after.map(|id| id.0),
         i64::from(limit),
+        filter.model,
+        filter.status.map(JobStatus::as_str),
+        filter.api_key_id.map(|id| id.0),
+        filter.from,
+        filter.to,
     );
     page.fetch_all(conn).await?.into_iter().map(JobRecord::try_from).collect()
 }
@@ -216,4 +227,56 @@ pub(crate) async fn jobs_unfinished(conn: &mut PgConnection, limit: u32) -> Resu
         i64::from(limit),
     );
     unfinished.fetch_all(conn).await?.into_iter().map(JobRecord::try_from).collect()
+}
+
+pub(crate) async fn jobs_usage(
+    conn: &mut PgConnection,
+    tenant_id: TenantId,
+    (from, to): (DateTime<Utc>, DateTime<Utc>),
+    grouping: Grouping,
+    after: Option<&str>,
+    limit: u32,
+) -> Result<Vec<Usage>> {
+    let rows = sqlx::query!(
+        r#"WITH ended AS (
+             SELECT
+               CASE $4
+                 WHEN 'day' THEN to_char(ended_at AT TIME ZONE 'UTC', 'YYYY-MM-DD')
+                 WHEN 'model' THEN model
+                 WHEN 'key' THEN coalesce(api_key_id::text, '')
+                 ELSE project_id::text
+               END AS key,
+               -- The prompt is charged with a job that is done, and with one that was cancelled after its first token.
+               CASE WHEN status = 'done' OR (status = 'cancelled' AND output_tokens > 0) THEN prompt_tokens ELSE 0 END AS input,
+               output_tokens AS output,
+               charge_nanos AS charge
+             FROM broker.jobs
+             WHERE tenant_id = $1
+               AND ended_at >= $2
+               AND ended_at < $3
+           )
+           SELECT key AS "key!", count(*) AS "jobs!", sum(input)::bigint AS "input!", sum(output)::bigint AS "output!",
+             sum(charge)::bigint AS "charge!: Nanos"
+           FROM ended
+           WHERE $5::text IS NULL OR key > $5
+           GROUP BY key
+           ORDER BY key
+           LIMIT $6"#,
+        tenant_id.0,
+        from,
+        to,
+        grouping.as_str(),
+        after,
+        i64::from(limit),
+    )
+    .fetch_all(conn)
+    .await?;
+    let usage = rows.into_iter().map(|row| Usage {
+        key: row.key,
+        jobs: row.jobs,
+        input_tokens: row.input,
+        output_tokens: row.output,
+        charge: row.charge,
+    });
+    Ok(usage.collect())
 }

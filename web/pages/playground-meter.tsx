@@ -1,0 +1,67 @@
+import { Anchor, Group, SimpleGrid, Stack, Text } from "@mantine/core";
+import { Link } from "react-router";
+import { lineAmount, sum } from "../src/decimal";
+import { useI18n } from "../src/i18n";
+import { Figure } from "../ui/figure";
+import { type Amount, Money } from "../ui/money";
+import { TokenCount } from "../ui/token-count";
+import type { Run } from "./playground-run";
+
+/** Pieces that come together tell no speed. */
+const SPEED_MS_MIN = 200;
+
+/** The prices in force. */
+export interface Prices {
+  inputPrice: Price | null;
+  outputPrice: Price | null;
+}
+
+interface Price {
+  perMillion: string;
+  currency: string;
+}
+
+/** Tokens, speed and price: while it streams from the prices in force, afterwards what was charged and its receipt. */
+export function Meter({ run, prices }: { run: Run; prices: Prices }) {
+  const { t } = useI18n();
+  const cost = run.charge ?? liveCost(run, prices);
+  const speed = run.streamMs < SPEED_MS_MIN ? undefined : (Number(run.streamTokens) / run.streamMs) * 1000;
+  return (
+    <Stack gap={8}>
+      <SimpleGrid cols={{ base: 2, sm: 5 }} spacing={8}>
+        <Figure compact name={t.playground.tokensIn}>
+          <TokenCount value={run.promptTokens.toString()} />
+        </Figure>
+        <Figure compact name={t.playground.tokensOut}>
+          <TokenCount value={run.outputTokens.toString()} />
+        </Figure>
+        <Figure compact name={t.playground.firstToken}>
+          {run.firstTokenMs === undefined ? "–" : `${Math.round(run.firstTokenMs)} ms`}
+        </Figure>
+        <Figure compact name={t.playground.speed}>
+          {speed === undefined ? "–" : `${Math.round(speed)} ${t.playground.perSecond}`}
+        </Figure>
+        <Figure compact name={t.playground.cost}>
+          {cost ? <Money value={cost} /> : "–"}
+        </Figure>
+      </SimpleGrid>
+      {run.jobId && run.ended && (
+        <Group gap={16}>
+          <Anchor component={Link} to={`/jobs/${run.jobId}`}>
+            {t.playground.receipt}
+          </Anchor>
+          {run.finishReason && <Text c="dimmed">{t.job.finish[run.finishReason]}</Text>}
+        </Group>
+      )}
+    </Stack>
+  );
+}
+
+function liveCost(run: Run, { inputPrice, outputPrice }: Prices): Amount | undefined {
+  if (!inputPrice || !outputPrice) return undefined;
+  const lines = [
+    lineAmount(inputPrice.perMillion, run.promptTokens),
+    lineAmount(outputPrice.perMillion, run.outputTokens),
+  ];
+  return { amount: sum(lines), currency: inputPrice.currency };
+}

@@ -1,0 +1,23 @@
+import { expect, test } from "vitest";
+import { en } from "./en";
+import { zh } from "./zh";
+
+/** The paths of all that a dictionary says, with what kind of thing stands there. */
+function paths(words: object, above = ""): string[] {
+  return Object.entries(words).flatMap(([name, value]: [string, unknown]) => {
+    const path = `${above}.${name}`;
+    return typeof value === "object" && value !== null ? paths(value, path) : [`${path}: ${typeof value}`];
+  });
+}
+
+test("both languages say the same things", () => {
+  // English shows the server's own sentence for most codes, so its list of them is shorter.
+  const said = (words: object) => paths(words).filter((path) => !path.startsWith(".error.byCode.")).toSorted();
+  expect(said(zh)).toEqual(said(en));
+});
+
+test("nothing is said with no words", () => {
+  for (const words of [en, zh]) {
+    expect(JSON.stringify(words)).not.toContain('""');
+  }
+});

@@ -20,6 +20,6 @@ export default defineConfig({
     environment: "jsdom",
     include: ["{src,ui,pages}/**/*.test.{ts,tsx}"],
     setupFiles: "src/stage-setup.ts",
-    testTimeout: 20_000,
+    testTimeout: 60_000,
   },
 });

@@ -93,11 +93,11 @@ export function Home() {
       {steps.some((step) => !step.done) && <Checklist steps={steps} />}
       {data && steps.length > 0 && steps.every((step) => step.done) && <Today data={data} />}
       {data?.balance && (
-        <SimpleGrid cols={2} spacing={{ base: 8, sm: "md" }}>
-          <Figure name={t.balance.available} text={t.balance.availableText}>
+        <SimpleGrid cols={{ base: 1, xs: 2 }} spacing={{ base: 8, sm: "md" }}>
+          <Figure compact name={t.balance.available} text={t.balance.availableText}>
             <Money value={data.balance.available} exact />
           </Figure>
-          <Figure name={t.balance.pending} text={t.balance.pendingText}>
+          <Figure compact name={t.balance.pending} text={t.balance.pendingText}>
             <Money value={data.balance.pending} exact />
           </Figure>
         </SimpleGrid>

@@ -77,9 +77,9 @@ function Credit({ balance }: { balance: NonNullable<BalanceQuery["balance"]> }) 
   const { t } = useI18n();
   return (
     <Stack gap="md">
-      <SimpleGrid cols={{ base: 2, sm: 3 }} spacing={{ base: 8, sm: "md" }}>
+      <SimpleGrid cols={{ base: 1, sm: 3 }} spacing={{ base: 8, sm: "md" }}>
         {(["available", "pending", "posted"] as const).map((name) => (
-          <Figure key={name} name={t.balance[name]} text={t.balance[`${name}Text`]}>
+          <Figure compact key={name} name={t.balance[name]} text={t.balance[`${name}Text`]}>
             <Money value={balance[name]} exact />
           </Figure>
         ))}

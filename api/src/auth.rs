@@ -103,15 +103,17 @@ impl Auth {
 
     async fn key(&self, secret: &str) -> Result<Caller, Error> {
         let hash = secret_sha256(secret);
-        if let Some(owner) = self.keys.get(&hash).await {
-            return Ok(Caller::Key(owner));
-        }
+        // Many who come at once with one key wait for one reading.
+        let owner = self.keys.try_get_with(hash, self.owner(&hash)).await.map_err(Error::shared)?;
+        Ok(Caller::Key(owner))
+    }
+
+    async fn owner(&self, secret_sha256: &[u8; 32]) -> Result<KeyOwner, Error> {
         let now = self.clock.now();
         let mut conn = self.pool.acquire().await?;
-        let owner = repo::api_key_owner(&mut conn, &hash, now).await?.ok_or(Error::InvalidCredential)?;
+        let owner = repo::api_key_owner(&mut conn, secret_sha256, now).await?.ok_or(Error::InvalidCredential)?;
         repo::api_key_touch(&mut conn, owner.key_id, now).await?;
-        self.keys.insert(hash, owner).await;
-        Ok(Caller::Key(owner))
+        Ok(owner)
     }
 
     async fn session(&self, token: &str) -> Result<Caller, Error> {

@@ -35,11 +35,12 @@ impl Catalogue {
         Self { pool, entries: Cache::builder().max_capacity(1_000).time_to_live(TTL).build() }
     }
 
-    /// The model of this name.
+    /// The model of this name; many who ask at once wait for one reading.
     pub async fn get(&self, name: &str) -> Result<Arc<Entry>, Error> {
-        if let Some(entry) = self.entries.get(name).await {
-            return Ok(entry);
-        }
+        self.entries.try_get_with_by_ref(name, self.read(name)).await.map_err(Error::shared)
+    }
+
+    async fn read(&self, name: &str) -> Result<Arc<Entry>, Error> {
         let found = model::get(&mut *self.pool.acquire().await?, name).await;
         let model = found.map_err(|error| match error {
             broker::Error::ModelUnknown(name) => Error::ModelNotFound(name),
@@ -48,8 +49,6 @@ impl Catalogue {
         let format = PromptFormat::try_new(&model.chat_template, &model.tokenizer);
         let format =
             format.map_err(|error| Error::Internal(anyhow::Error::from(error).context(format!("model {name}"))))?;
-        let entry = Arc::new(Entry { model, format });
-        self.entries.insert(name.to_owned(), entry.clone()).await;
-        Ok(entry)
+        Ok(Arc::new(Entry { model, format }))
     }
 }

@@ -1,5 +1,6 @@
 //! Every way the APIs refuse: code, HTTP status and wording live here and nowhere else.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use primitives::money::Money;
@@ -102,6 +103,19 @@ impl Error {
         Self::Invalid { param: Some(param.to_owned()), message: message.into() }
     }
 
+    /// An error that several callers met at once, for one of them.
+    pub fn shared(error: Arc<Self>) -> Self {
+        Arc::try_unwrap(error).unwrap_or_else(|error| match &*error {
+            Self::InvalidCredential => Self::InvalidCredential,
+            Self::ModelNotFound(name) => Self::ModelNotFound(name.clone()),
+            Self::Unavailable { reason, retry_after } => {
+                Self::Unavailable { reason: reason.clone(), retry_after: *retry_after }
+            }
+            Self::Internal(source) => Self::Internal(anyhow::anyhow!("{source:#}")),
+            other => Self::Internal(anyhow::anyhow!("{other}")),
+        })
+    }
+
     /// The word for programs.
     pub fn code(&self) -> &'static str {
         match self {
@@ -171,7 +185,14 @@ impl Error {
 
 impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
-        Self::Internal(error.into())
+        match error {
+            // Every connection is in use: more requests than the database keeps up with.
+            sqlx::Error::PoolTimedOut => Self::Unavailable {
+                reason: "Too much is asked of the database now.".to_owned(),
+                retry_after: Duration::from_secs(1),
+            },
+            error => Self::Internal(error.into()),
+        }
     }
 }
 

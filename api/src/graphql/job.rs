@@ -70,7 +70,13 @@ pub struct JobFilter {
 impl JobFilter {
     fn read(self) -> Result<Filter, Error> {
         let api_key_id = self.api_key_id.map(|key| id("filter.apiKeyId", &key)).transpose()?;
-        Ok(Filter { model: self.model, status: self.status.map(Status::from), api_key_id, from: self.from, to: self.to })
+        Ok(Filter {
+            model: self.model,
+            status: self.status.map(Status::from),
+            api_key_id,
+            from: self.from,
+            to: self.to,
+        })
     }
 }
 

@@ -29,6 +29,8 @@ pub enum Command {
     Schema,
     /// Look into the ledger.
     Ledger(LedgerArgs),
+    /// Report scale, efficiency and value of two periods, and why revenue changed.
+    Economics(Economics),
 }
 
 /// Where the truth is kept.
@@ -144,4 +146,15 @@ pub struct LedgerArgs {
 pub enum LedgerCommand {
     /// Recompute every block's hash and every balance; exit 1 and name the first bad block when something differs.
     Verify,
+}
+
+/// What to report on.
+#[derive(Clone, Debug, Args)]
+pub struct Economics {
+    /// The inputs of two periods, a JSON file.
+    #[arg(long)]
+    pub input: Option<PathBuf>,
+    /// Print the report on one line.
+    #[arg(long)]
+    pub json: bool,
 }

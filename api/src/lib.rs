@@ -10,6 +10,7 @@ pub mod catalogue;
 pub mod challenge;
 pub mod config;
 pub mod console;
+pub mod economics;
 pub mod error;
 pub mod graphql;
 pub mod identity;

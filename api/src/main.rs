@@ -3,7 +3,7 @@
 use anyhow::Context;
 use api::config::{Cli, Command, Database, LedgerCommand, Serve};
 use api::server::{self, ControlPlane};
-use api::{graphql, seed, telemetry};
+use api::{economics, graphql, seed, telemetry};
 use clap::Parser;
 use primitives::clock::Clock;
 use primitives::id::Ids;
@@ -36,6 +36,10 @@ async fn main() -> anyhow::Result<()> {
         Command::Ledger(args) => match args.command {
             LedgerCommand::Verify => verify(&args.database).await,
         },
+        Command::Economics(config) => {
+            println!("{}", economics::report(&config)?);
+            Ok(())
+        }
     }
 }
 

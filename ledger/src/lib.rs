@@ -13,6 +13,7 @@
 mod account;
 mod block;
 mod core;
+pub mod economics;
 mod error;
 mod hold;
 pub mod proof;

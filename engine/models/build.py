@@ -25,7 +25,7 @@ def interpreter(work: Path) -> Path:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, default=Path.home() / ".cache" / "spark-1", help="folder for the environment and the checkpoints")
-    parser.add_argument("--minutes", type=float, default=105, help="time to train in all")
+    parser.add_argument("--minutes", type=float, default=125, help="time to train in all")
     arguments = parser.parse_args()
     arguments.work.mkdir(parents=True, exist_ok=True)
     python = interpreter(arguments.work)

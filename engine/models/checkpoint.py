@@ -1,11 +1,11 @@
 """Checkpoints of a training run, written so that an interruption at any moment leaves a whole one."""
 
 import os
-import pickle
 from pathlib import Path
 
-import jax
-import numpy as np
+import torch
+
+from network import Network, Shape
 
 
 def work_folder(given: str | None) -> Path:
@@ -20,7 +20,7 @@ def save(folder: Path, name: str, state: dict) -> None:
     """Replace `name` atomically."""
     temporary = folder / f"{name}.part"
     with open(temporary, "wb") as file:
-        pickle.dump(jax.tree.map(lambda leaf: np.asarray(leaf) if hasattr(leaf, "dtype") else leaf, state), file)
+        torch.save(state, file)
         file.flush()
         os.fsync(file.fileno())
     os.replace(temporary, folder / name)
@@ -28,7 +28,14 @@ def save(folder: Path, name: str, state: dict) -> None:
 
 def load(folder: Path, name: str) -> dict | None:
     path = folder / name
-    if not path.exists():
-        return None
-    with open(path, "rb") as file:
-        return pickle.load(file)
+    return torch.load(path) if path.exists() else None
+
+
+def network(folder: Path, name: str) -> Network:
+    """The network of a checkpoint."""
+    saved = load(folder, name)
+    if saved is None:
+        raise SystemExit("there is no checkpoint yet: run train.py first")
+    network = Network(Shape(**saved["shape"]))
+    network.load_state_dict(saved["network"])
+    return network

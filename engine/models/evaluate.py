@@ -7,21 +7,16 @@ as they are shipped.
 
 import argparse
 import json
-import os
 from random import Random
 
-os.environ.setdefault("XLA_FLAGS", "--xla_cpu_enable_fast_math=true")
-
-import jax
-import jax.numpy as jnp
-import numpy as np
+import torch
 
 import checkpoint
-import network
-import rows
 import tokenizer
+from batches import batches, scored
 from corpus import mixture
 from corpus.sample import Sample
+from network import Network
 
 SEED = 515_151
 TASKS = {
@@ -42,8 +37,7 @@ TASKS = {
     "tool_result": "calls a tool and tells its result",
     "tool_unneeded": "leaves offered tools alone",
 }
-ROW_LENGTH = 640
-ROWS = 4
+LONGEST = 640
 
 
 def cases(each: int) -> list[Sample]:
@@ -54,7 +48,7 @@ def cases(each: int) -> list[Sample]:
         for _ in range(each * 20):
             sample = mixture.SCORED[task](random, "test")
             key = json.dumps([sample.messages, sample.tools])
-            if key not in seen and len(tokenizer.encode(sample).tokens) <= ROW_LENGTH:
+            if key not in seen and len(tokenizer.encode(sample).tokens) <= LONGEST:
                 seen.add(key)
                 sample.task = task
                 found.append(sample)
@@ -63,22 +57,21 @@ def cases(each: int) -> list[Sample]:
     return found
 
 
-def shipped(params: dict) -> dict:
-    """Parameters as the F16 file holds them: matrices rounded, norms not."""
-    return jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf, np.float16), jnp.float32) if leaf.ndim == 2 else jnp.asarray(leaf), params)
+def as_shipped(network: Network) -> Network:
+    """The network as the F16 file holds it: matrices rounded, norms not."""
+    with torch.no_grad():
+        for parameter in network.parameters():
+            if parameter.ndim == 2:
+                parameter.copy_(parameter.half().float())
+    return network
 
 
-def best(params: dict, shape: network.Shape):
-    """The most likely next token at every position."""
-    return jax.jit(lambda tokens, positions, documents: jnp.argmax(network.logits(params, tokens, positions, documents, shape), axis=-1))
-
-
-def score(params: dict, shape: network.Shape, samples: list[Sample]) -> dict[str, list[bool]]:
-    """Right or wrong for every case, by task; wrong ones are printed when asked for."""
-    chosen_by, marks = best(params, shape), {task: [] for task in TASKS}
-    for packed in rows.fixed(samples, ROWS, ROW_LENGTH, tokenizer.token_id(tokenizer.PAD)):
-        chosen = np.asarray(chosen_by(packed.tokens, packed.positions, packed.documents))
-        for sample, right in rows.scored(packed, chosen):
+@torch.no_grad()
+def score(network: Network, samples: list[Sample]) -> dict[str, list[bool]]:
+    """Right or wrong for every case, by task."""
+    marks = {task: [] for task in TASKS}
+    for batch in batches([(sample, tokenizer.encode(sample)) for sample in samples]):
+        for sample, right in scored(batch, network.logits(batch.tokens, batch.wanted).argmax(-1)):
             marks[sample.task].append(right)
     return marks
 
@@ -97,16 +90,13 @@ def write_cases(samples: list[Sample], each: int) -> None:
             file.write(json.dumps(line | {"answer": sample.answer}, ensure_ascii=False) + "\n")
 
 
-def answer(params: dict, shape: network.Shape, messages: list[dict], tools: list[dict], most: int = 400) -> str:
+@torch.no_grad()
+def answer(network: Network, messages: list[dict], tools: list[dict], most: int = 400) -> str:
     """What the model says, decoded greedily; simple and slow."""
     tokens = tokenizer.tokenizer().encode(tokenizer.prompt(messages, tools)).ids
     start, end = len(tokens), tokenizer.token_id(tokenizer.END)
-    choose = best(params, shape)
     while len(tokens) - start < most:
-        length = -(-len(tokens) // 128) * 128
-        row = np.full((1, length), end, np.int32)
-        row[0, : len(tokens)] = tokens
-        token = int(choose(row, np.arange(length)[None], np.zeros((1, length), np.int32))[0, len(tokens) - 1])
+        token = int(network.logits(torch.tensor([tokens]), torch.tensor([len(tokens) - 1])).argmax())
         if token == end:
             break
         tokens.append(token)
@@ -122,17 +112,15 @@ def main() -> None:
     parser.add_argument("--ask", nargs="+", help="only answer these questions")
     arguments = parser.parse_args()
     saved = checkpoint.load(checkpoint.work_folder(arguments.work), arguments.checkpoint)
-    if saved is None:
-        raise SystemExit("there is no checkpoint yet: run train.py first")
-    params, shape = shipped(saved["params"]), network.Shape(**saved["shape"])
+    network = as_shipped(checkpoint.network(checkpoint.work_folder(arguments.work), arguments.checkpoint))
     if arguments.ask:
         for question in arguments.ask:
-            print(f"> {question}\n{answer(params, shape, [{'role': 'user', 'content': question}], [])}")
+            print(f"> {question}\n{answer(network, [{'role': 'user', 'content': question}], [])}")
         return
     samples = cases(arguments.each)
     write_cases(samples, arguments.written)
     print(f"{saved['step']} steps, {saved['tokens'] / 1e6:.1f} M tokens\n\n| task | what it asks | held-out cases | exactly right |\n| --- | --- | --- | --- |")
-    for task, marks in score(params, shape, samples).items():
+    for task, marks in score(network, samples).items():
         print(f"| {task} | {TASKS[task]} | {len(marks)} | {100 * sum(marks) / len(marks):.1f} % |")
 
 

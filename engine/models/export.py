@@ -13,7 +13,7 @@ import numpy as np
 
 import checkpoint
 import tokenizer
-from network import Shape
+from network import Network
 
 MODEL = "spark-1"
 CONTEXT_TOKENS = 1024
@@ -22,24 +22,25 @@ SHIPPED = Path(__file__).with_name(MODEL)
 
 
 def paired(weight: np.ndarray, heads: int) -> np.ndarray:
-    """Reorders the outputs of a query or key matrix `[in, out]` from rotary halves to the adjacent pairs of llama.cpp."""
-    width, out = weight.shape
-    return weight.reshape(width, heads, 2, out // heads // 2).swapaxes(2, 3).reshape(width, out)
+    """Reorders the outputs of a query or key matrix `[out, in]` from rotary halves to the adjacent pairs of llama.cpp."""
+    out, into = weight.shape
+    return weight.reshape(heads, 2, out // heads // 2, into).swapaxes(1, 2).reshape(out, into)
 
 
-def tensors(params: dict, shape: Shape) -> dict[str, np.ndarray]:
+def tensors(network: Network) -> dict[str, np.ndarray]:
     """Tensors by their GGUF names: matrices `[out, in]` in F16, norms in F32. The output shares the embedding."""
-    half = lambda weight: np.ascontiguousarray(weight.T, np.float16)  # noqa: E731
-    named = {"token_embd.weight": np.asarray(params["embedding"], np.float16), "output_norm.weight": np.asarray(params["norm"], np.float32)}
+    shape, values = network.shape, {name: parameter.numpy() for name, parameter in network.state_dict().items()}
+    half = lambda weight: np.ascontiguousarray(weight, np.float16)  # noqa: E731
+    named = {"token_embd.weight": half(values["embedding"]), "output_norm.weight": values["norm"]}
     for index in range(shape.layers):
-        layer = params[f"layer{index}"]
+        layer = {name.removeprefix(f"layers.{index}."): value for name, value in values.items() if name.startswith(f"layers.{index}.")}
         named |= {
-            f"blk.{index}.attn_norm.weight": np.asarray(layer["attention_norm"], np.float32),
+            f"blk.{index}.attn_norm.weight": layer["attention_norm"],
             f"blk.{index}.attn_q.weight": half(paired(layer["query"], shape.heads)),
             f"blk.{index}.attn_k.weight": half(paired(layer["key"], shape.kv_heads)),
             f"blk.{index}.attn_v.weight": half(layer["value"]),
             f"blk.{index}.attn_output.weight": half(layer["output"]),
-            f"blk.{index}.ffn_norm.weight": np.asarray(layer["ffn_norm"], np.float32),
+            f"blk.{index}.ffn_norm.weight": layer["ffn_norm"],
             f"blk.{index}.ffn_gate.weight": half(layer["gate"]),
             f"blk.{index}.ffn_up.weight": half(layer["up"]),
             f"blk.{index}.ffn_down.weight": half(layer["down"]),
@@ -47,8 +48,9 @@ def tensors(params: dict, shape: Shape) -> dict[str, np.ndarray]:
     return named
 
 
-def write_weights(path: Path, params: dict, shape: Shape, template: str) -> int:
+def write_weights(path: Path, network: Network, template: str) -> int:
     """Writes the GGUF and returns the number of parameters."""
+    shape = network.shape
     writer = gguf.GGUFWriter(path, "llama")
     writer.add_name(MODEL)
     writer.add_description("The tiny chat model that comes with Tokengrid, trained from scratch on generated text")
@@ -69,7 +71,7 @@ def write_weights(path: Path, params: dict, shape: Shape, template: str) -> int:
     write_vocabulary(writer)
     writer.add_chat_template(template)
     parameters = 0
-    for name, tensor in tensors(params, shape).items():
+    for name, tensor in tensors(network).items():
         writer.add_tensor(name, tensor)
         parameters += tensor.size
     writer.write_header_to_file()
@@ -106,12 +108,10 @@ def main() -> None:
     parser.add_argument("--work", help="folder of the checkpoint (default: spark-1 in the user's cache)")
     parser.add_argument("--checkpoint", default="train.ckpt")
     arguments = parser.parse_args()
-    saved = checkpoint.load(checkpoint.work_folder(arguments.work), arguments.checkpoint)
-    if saved is None:
-        raise SystemExit("there is no checkpoint yet: run train.py first")
+    network = checkpoint.network(checkpoint.work_folder(arguments.work), arguments.checkpoint)
     weights, words, template = SHIPPED / f"{MODEL}-f16.gguf", SHIPPED / "tokenizer.json", tokenizer.TEMPLATE
     words.write_text(tokenizer.as_json() + "\n")
-    parameters = write_weights(weights, saved["params"], Shape(**saved["shape"]), template.read_text())
+    parameters = write_weights(weights, network, template.read_text())
     manifest = {
         "id": MODEL,
         "revision": digest(weights)[:12],

@@ -1,4 +1,4 @@
-"""The Llama-shaped network of spark-1, in JAX.
+"""The Llama-shaped network of spark-1, in PyTorch.
 
 Promises that `logits` computes what llama.cpp's `llama` architecture computes from the exported file: RMS norms,
 rotary positions, grouped-query attention, SwiGLU and an output that shares the embedding. Everything is float32.
@@ -6,14 +6,12 @@ rotary positions, grouped-query attention, SwiGLU and an output that shares the 
 
 from dataclasses import asdict, dataclass
 
-import jax
-import jax.numpy as jnp
-import numpy as np
-
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
 
 # Positions beyond this are never trained.
 LONGEST = 1024
-QUERY_BLOCK = 128
 
 
 @dataclass(frozen=True)
@@ -25,7 +23,7 @@ class Shape:
     layers: int = 4
     heads: int = 4
     kv_heads: int = 2
-    feed_forward: int = 256
+    feed_forward: int = 512
     rope_base: float = 10_000.0
     norm_epsilon: float = 1e-5
 
@@ -37,101 +35,85 @@ class Shape:
         return asdict(self)
 
 
-def initial(shape: Shape, seed: int) -> dict:
-    """Fresh parameters: normal weights scaled by fan-in, residual outputs scaled down by depth, norms at one."""
-    random = np.random.default_rng(seed)
-
-    def weight(rows: int, columns: int, gain: float = 1.0) -> jnp.ndarray:
-        return jnp.asarray(random.normal(0, gain / np.sqrt(rows), (rows, columns)), jnp.float32)
-
-    kv_width = shape.kv_heads * shape.head_width
-    out_gain = 1 / np.sqrt(2 * shape.layers)
-    params = {
-        "embedding": jnp.asarray(random.normal(0, 0.05, (shape.vocabulary, shape.width)), jnp.float32),
-        "norm": jnp.ones(shape.width, jnp.float32),
-    }
-    for layer in range(shape.layers):
-        params[f"layer{layer}"] = {
-            "attention_norm": jnp.ones(shape.width, jnp.float32),
-            "query": weight(shape.width, shape.width),
-            "key": weight(shape.width, kv_width),
-            "value": weight(shape.width, kv_width),
-            "output": weight(shape.width, shape.width, out_gain),
-            "ffn_norm": jnp.ones(shape.width, jnp.float32),
-            "gate": weight(shape.width, shape.feed_forward),
-            "up": weight(shape.width, shape.feed_forward),
-            "down": weight(shape.feed_forward, shape.width, out_gain),
-        }
-    return params
+def matrix(out: int, into: int, gain: float = 1.0) -> nn.Parameter:
+    """Normal weights `[out, into]` scaled by fan-in."""
+    return nn.Parameter(torch.randn(out, into) * gain / into**0.5)
 
 
-def size(params: dict) -> int:
-    """The number of parameters."""
-    return sum(leaf.size for leaf in jax.tree.leaves(params))
+class Layer(nn.Module):
+    """Attention and feed-forward, each after a norm and added to the stream. Outputs start scaled down by depth."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.shape = shape
+        kv_width, out_gain = shape.kv_heads * shape.head_width, (2 * shape.layers) ** -0.5
+        self.attention_norm = nn.Parameter(torch.ones(shape.width))
+        self.query = matrix(shape.width, shape.width)
+        self.key = matrix(kv_width, shape.width)
+        self.value = matrix(kv_width, shape.width)
+        self.output = matrix(shape.width, shape.width, out_gain)
+        self.ffn_norm = nn.Parameter(torch.ones(shape.width))
+        self.gate = matrix(shape.feed_forward, shape.width)
+        self.up = matrix(shape.feed_forward, shape.width)
+        self.down = matrix(shape.width, shape.feed_forward, out_gain)
+
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        x = x + self.attend(self.normal(x, self.attention_norm), cos, sin)
+        inner = functional.linear(self.normal(x, self.ffn_norm), torch.cat([self.gate, self.up]))
+        gate, up = inner.chunk(2, -1)
+        return x + functional.linear(functional.silu(gate) * up, self.down)
+
+    def normal(self, x: Tensor, gain: Tensor) -> Tensor:
+        return functional.rms_norm(x, (self.shape.width,), gain, self.shape.norm_epsilon)
+
+    def attend(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        """Causal grouped-query attention on `[rows, length, width]`. One product makes queries, keys and values."""
+        rows, length, width = x.shape
+        heads, kv_heads = self.shape.heads, self.shape.kv_heads
+        mixed = functional.linear(x, torch.cat([self.query, self.key, self.value])).view(rows, length, heads + 2 * kv_heads, -1).transpose(1, 2)
+        query, key, value = mixed.split([heads, kv_heads, kv_heads], 1)
+        key, value = (part.repeat_interleave(heads // kv_heads, 1) for part in (rotate(key, cos, sin), value))
+        seen = functional.scaled_dot_product_attention(rotate(query, cos, sin), key, value, is_causal=True)
+        return functional.linear(seen.transpose(1, 2).reshape(rows, length, width), self.output)
 
 
-def rms_norm(x: jnp.ndarray, gain: jnp.ndarray, epsilon: float) -> jnp.ndarray:
-    return x * jax.lax.rsqrt(jnp.mean(x * x, axis=-1, keepdims=True) + epsilon) * gain
-
-
-def turns(positions: jnp.ndarray, shape: Shape) -> tuple[jnp.ndarray, jnp.ndarray]:
-    """Cosines and sines `[rows, 1, length, head_width / 2]` of the rotary angles."""
-    half = shape.head_width // 2
-    angles = np.arange(LONGEST)[:, None] * shape.rope_base ** (-np.arange(half) / half)
-    return jnp.asarray(np.cos(angles), jnp.float32)[positions][:, None], jnp.asarray(np.sin(angles), jnp.float32)[positions][:, None]
-
-
-def rotate(x: jnp.ndarray, cos: jnp.ndarray, sin: jnp.ndarray) -> jnp.ndarray:
+def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Rotary positions on `[rows, heads, length, head_width]`; the two halves of a head are the pairs.
 
     `export.py` reorders queries and keys to the adjacent pairs that llama.cpp expects.
     """
-    left, right = jnp.split(x, 2, axis=-1)
-    return jnp.concatenate([left * cos - right * sin, right * cos + left * sin], axis=-1)
+    left, right = x.chunk(2, -1)
+    return torch.cat([left * cos - right * sin, right * cos + left * sin], -1)
 
 
-def by_head(x: jnp.ndarray, heads: int) -> jnp.ndarray:
-    """`[rows, length, heads * head_width]` to `[rows, heads, length, head_width]`."""
-    rows, length, width = x.shape
-    return x.reshape(rows, length, heads, width // heads).transpose(0, 2, 1, 3)
+class Network(nn.Module):
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.shape = shape
+        self.embedding = nn.Parameter(torch.randn(shape.vocabulary, shape.width) * 0.05)
+        self.norm = nn.Parameter(torch.ones(shape.width))
+        self.layers = nn.ModuleList(Layer(shape) for _ in range(shape.layers))
+        half = shape.head_width // 2
+        angles = torch.arange(LONGEST)[:, None] * shape.rope_base ** (-torch.arange(half) / half)
+        self.register_buffer("cos", angles.cos(), persistent=False)
+        self.register_buffer("sin", angles.sin(), persistent=False)
 
+    def logits(self, tokens: Tensor, wanted: Tensor) -> Tensor:
+        """Logits `[wanted, vocabulary]` of `tokens` `[rows, length]` at the flat positions `wanted`.
 
-def attend(layer: dict, x, cos, sin, allowed, shape: Shape):
-    """Grouped-query attention where `allowed[row, i, j]` lets position i see position j, never a later one.
+        A row holds one chat from its first position on; what pads its end is never looked at by what comes before.
+        """
+        length = tokens.shape[1]
+        x = functional.embedding(tokens, self.embedding)
+        for layer in self.layers:
+            x = layer(x, self.cos[:length], self.sin[:length])
+        x = functional.rms_norm(x.flatten(0, 1)[wanted], (self.shape.width,), self.norm, self.shape.norm_epsilon)
+        return functional.linear(x, self.embedding)
 
-    Queries go in blocks, so that a block's products leave out the keys after it.
-    """
-    rows, length, _ = x.shape
-    group = shape.heads // shape.kv_heads
-    query = rotate(by_head(x @ layer["query"], shape.heads), cos, sin) / np.sqrt(shape.head_width)
-    key = rotate(by_head(x @ layer["key"], shape.kv_heads), cos, sin)
-    value = by_head(x @ layer["value"], shape.kv_heads)
-    query = query.reshape(rows, shape.kv_heads, group, length, shape.head_width)
-    mixed = []
-    for begin in range(0, length, QUERY_BLOCK):
-        end = min(begin + QUERY_BLOCK, length)
-        block = query[:, :, :, begin:end].reshape(rows, shape.kv_heads, group * (end - begin), shape.head_width)
-        score = jnp.einsum("bkld,bkmd->bklm", block, key[:, :, :end])
-        seen = allowed[:, None, None, begin:end, :end]
-        weight = jax.nn.softmax(jnp.where(seen, score.reshape(rows, shape.kv_heads, group, end - begin, end), -1e9), axis=-1)
-        out = jnp.einsum("bklm,bkmd->bkld", weight.reshape(score.shape), value[:, :, :end])
-        mixed.append(out.reshape(rows, shape.heads, end - begin, shape.head_width))
-    mixed = jnp.concatenate(mixed, axis=2).transpose(0, 2, 1, 3).reshape(rows, length, shape.width)
-    return mixed @ layer["output"]
+    def forward(self, tokens: Tensor, wanted: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+        """The summed, weighted loss of the wanted positions."""
+        return (functional.cross_entropy(self.logits(tokens, wanted), targets, reduction="none") * weights).sum()
 
-
-def feed_forward(layer: dict, x):
-    return (jax.nn.silu(x @ layer["gate"]) * (x @ layer["up"])) @ layer["down"]
-
-
-def logits(params: dict, tokens, positions, documents, shape: Shape):
-    """Logits `[rows, length, vocabulary]` of packed rows: a token sees itself and earlier tokens of its own document only."""
-    length = tokens.shape[1]
-    allowed = jnp.tril(jnp.ones((length, length), bool)) & (documents[:, :, None] == documents[:, None, :])
-    cos, sin = turns(positions, shape)
-    x = params["embedding"][tokens]
-    for index in range(shape.layers):
-        layer = params[f"layer{index}"]
-        x = x + attend(layer, rms_norm(x, layer["attention_norm"], shape.norm_epsilon), cos, sin, allowed, shape)
-        x = x + feed_forward(layer, rms_norm(x, layer["ffn_norm"], shape.norm_epsilon))
-    return rms_norm(x, params["norm"], shape.norm_epsilon) @ params["embedding"].T
+    def size(self) -> int:
+        """The number of parameters."""
+        return sum(parameter.numel() for parameter in self.parameters())

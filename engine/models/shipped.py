@@ -1,36 +1,41 @@
 """Reads the shipped weights back, so that a machine without checkpoints can train on from them.
 
-Promises the parameters that `export.py` wrote, to the precision of F16.
+Promises the parameters that `export.py` wrote, to the precision of F16. A wider feed-forward than the shipped one gets fresh
+inputs and zero outputs for the rest, which leaves what the network computes as it was.
 """
 
 import gguf
 import numpy as np
+import torch
+from torch import Tensor
 
 from export import MODEL, SHIPPED
-from network import Shape
+from network import Network
+
+NAMES = {
+    "attention_norm": "attn_norm", "query": "attn_q", "key": "attn_k", "value": "attn_v", "output": "attn_output",
+    "ffn_norm": "ffn_norm", "gate": "ffn_gate", "up": "ffn_up", "down": "ffn_down",
+}
 
 
-def halved(weight: np.ndarray, heads: int) -> np.ndarray:
+def halved(weight: Tensor, heads: int) -> Tensor:
     """Undoes `export.paired`: from the adjacent pairs of llama.cpp to rotary halves."""
-    width, out = weight.shape
-    return weight.reshape(width, heads, out // heads // 2, 2).swapaxes(2, 3).reshape(width, out)
+    out, into = weight.shape
+    return weight.reshape(heads, out // heads // 2, 2, into).swapaxes(1, 2).reshape(out, into)
 
 
-def parameters(shape: Shape) -> dict:
-    """The shipped network's parameters, as `network.initial` lays them out."""
-    named = {tensor.name: np.asarray(tensor.data, np.float32) for tensor in gguf.GGUFReader(SHIPPED / f"{MODEL}-f16.gguf").tensors}
-    params = {"embedding": named["token_embd.weight"], "norm": named["output_norm.weight"]}
-    for index in range(shape.layers):
-        block = {name.removeprefix(f"blk.{index}."): tensor for name, tensor in named.items() if name.startswith(f"blk.{index}.")}
-        params[f"layer{index}"] = {
-            "attention_norm": block["attn_norm.weight"],
-            "query": halved(block["attn_q.weight"].T, shape.heads),
-            "key": halved(block["attn_k.weight"].T, shape.kv_heads),
-            "value": block["attn_v.weight"].T,
-            "output": block["attn_output.weight"].T,
-            "ffn_norm": block["ffn_norm.weight"],
-            "gate": block["ffn_gate.weight"].T,
-            "up": block["ffn_up.weight"].T,
-            "down": block["ffn_down.weight"].T,
-        }
-    return params
+def read_into(network: Network) -> None:
+    """Puts the shipped parameters into `network`."""
+    named = {tensor.name: torch.tensor(np.array(tensor.data, np.float32)) for tensor in gguf.GGUFReader(SHIPPED / f"{MODEL}-f16.gguf").tensors}
+    with torch.no_grad():
+        network.embedding.copy_(named["token_embd.weight"])
+        network.norm.copy_(named["output_norm.weight"])
+        for index, layer in enumerate(network.layers):
+            for name, written in NAMES.items():
+                tensor = named[f"blk.{index}.{written}.weight"]
+                if name in ("query", "key"):
+                    tensor = halved(tensor, network.shape.heads if name == "query" else network.shape.kv_heads)
+                parameter = getattr(layer, name)
+                if name == "down":
+                    parameter.zero_()
+                parameter[tuple(slice(size) for size in tensor.shape)] = tensor

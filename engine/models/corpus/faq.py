@@ -1,5 +1,8 @@
 """Questions about Tokengrid: every fact in many phrasings. A phrasing is held out before it is decorated."""
 
+import re
+from functools import cache
+from itertools import product
 from random import Random
 
 from .fact import ABOUT, ABOUT_ASKED, FACTS, Fact
@@ -18,15 +21,22 @@ OPENINGS = ["Hi, ", "Hello, ", "Hey, ", "Please tell me: ", "Quick question: ", 
 CLOSINGS = [" Thanks!", " Please.", " Thank you.", " Please explain."]
 
 
+@cache
 def phrasings(fact: Fact) -> list[str]:
+    """Every way to ask for a fact."""
     framed = []
     for name in fact.named:
         plural = name.endswith("s") and name.split()[0] not in ("the", "a", "an", "my", "this", "Tokengrid's")
         framed += [frame.format(n=name) for frame in (PLURAL_FRAMES if plural else FRAMES)]
-    # Whole questions say more than frames do, so they come more often.
     if fact.key == "tokengrid":  # "Tell me about Tokengrid" asks for the long paragraph.
         framed = [phrasing for phrasing in framed if not phrasing.startswith("Tell me about")]
-    return framed + list(fact.asked) * 3
+    return framed + [question for asked in fact.asked for question in expanded(asked)]
+
+
+def expanded(text: str) -> list[str]:
+    """The texts that a text with alternatives stands for."""
+    parts = [part.split("|") for part in re.split(r"[{}]", text)]
+    return ["".join(chosen) for chosen in product(*parts)]
 
 
 def sample(random: Random, side: Side) -> Sample:

@@ -18,40 +18,34 @@ SYSTEMS = [
     "Be polite.", "You are an expert.", "Use the tools when they help.", "You help customers of Tokengrid.", "Do not make things up.",
 ]
 
-# Training multiplies the share of sums at first: nothing else takes as many examples.
-SHORT: dict[str, tuple[float, Make]] = {
-    "arithmetic": (40, arithmetic.sample),
-    "reverse": (8, letters.reverse),
-    "sort_letters": (16, letters.sort),
-    "sort_words": (11, letters.sort_list),
-    "capitals": (3, letters.capitals),
-    "repeat": (12, echo.sample),
-    "talk": (2, talk.fixed),
-    "unknown": (6, talk.unknown),
-    "name": (1, talk.named),
-}
-LONG: dict[str, tuple[float, Make]] = {
-    "faq": (26, faq.sample),
+TASKS: dict[str, tuple[float, Make]] = {
+    "arithmetic": (180, arithmetic.sample),
+    "reverse": (24, letters.reverse),
+    "sort_letters": (90, letters.sort),
+    "sort_words": (140, letters.sort_list),
+    "capitals": (8, letters.capitals),
+    "repeat": (20, echo.sample),
+    "talk": (8, talk.fixed),
+    "unknown": (20, talk.unknown),
+    "name": (3, talk.named),
+    "faq": (52, faq.sample),
     "about": (2, faq.about),
-    "count": (10, counting.sample),
-    "tool_call": (40, lambda random, side: tools.call(random, side, 2)),
-    "tool_result": (9, tools.result),
-    "tool_unneeded": (10, lambda random, side: tools.unneeded(random, side, plain)),
+    "count": (14, counting.sample),
+    "count_far": (3, lambda random, side: counting.sample(random, side, 99)),
+    "tool_call": (130, lambda random, side: tools.call(random, side, 2)),
+    "tool_choice": (18, lambda random, side: tools.call(random, side, 7)),
+    "tool_result": (14, tools.result),
+    "tool_unneeded": (14, lambda random, side: tools.unneeded(random, side, plain)),
     "chat": (8, lambda random, side: conversation(random, side, 2, 4)),
+    "long_chat": (3, lambda random, side: conversation(random, side, 4, 9)),
 }
-VERY_LONG: dict[str, tuple[float, Make]] = {
-    "tool_call": (12, lambda random, side: tools.call(random, side, 7)),
-    "count": (4, lambda random, side: counting.sample(random, side, 99)),
-    "chat": (8, lambda random, side: conversation(random, side, 4, 9)),
-}
-SCORED: dict[str, Make] = {name: make for group in (SHORT, LONG) for name, (_, make) in group.items()} | {"tool_choice": VERY_LONG["tool_call"][1]}
+SCORED: dict[str, Make] = {name: make for name, (_, make) in TASKS.items() if name not in ("about", "count_far", "long_chat")}
 
 
-def draw(random: Random, side: Side, group: dict[str, tuple[float, Make]], boost: dict[str, float] | None = None) -> Sample:
-    """The next sample of a group; `boost` multiplies the share of some tasks."""
-    names = list(group)
-    shares = [group[name][0] * (boost or {}).get(name, 1.0) for name in names]
-    sample = group[random.choices(names, shares)[0]][1](random, side)
+def draw(random: Random, side: Side) -> Sample:
+    """The next sample."""
+    [task] = random.choices(list(TASKS), [share for share, _ in TASKS.values()])
+    sample = TASKS[task][1](random, side)
     if random.random() < 0.1 and sample.messages[0]["role"] != "system":
         sample.messages.insert(0, {"role": "system", "content": random.choice(SYSTEMS)})
     return sample

@@ -37,6 +37,18 @@ TOPICS = [
     "What happened in {t} in 1990?", "How many people live in {t}?", "Sing a song about {t}", "Describe {t}", "What language do they speak in {t}?",
     "How do I fix my {t}?", "What is a {t} made of?",
 ]
+# What people do with things, so that "How do I …" alone does not sound like a question about Tokengrid.
+DEEDS = """cook fix clean paint draw learn train grow feed ride build wash open sell drive repair plant catch sew bake carve polish fold hang peel
+tune climb lift melt dry weigh move steer tame sharpen""".split()
+DEED_TOPICS = [
+    "How do I {d} my {t}?", "How do I {d} a {t}?", "How can I {d} the {t}?", "Can I {d} a {t}?", "Where can I {d} a {t}?", "Why should I {d} my {t}?",
+    "Teach me to {d} a {t}", "What do I need to {d} a {t}?", "Can you {d} my {t}?", "Please {d} the {t}", "Who can {d} a {t}?", "When do I {d} my {t}?",
+]
+ASKED_TOPICS = [
+    "{w} is the {t} {a}?", "{w} are {t}s {a}?", "{w} does a {t} {d}?", "{w} did the {t} {d}?", "{w} was the {t} {a}?", "Is the {t} {a}?", "Are {t}s {a}?",
+]
+WORDS_ASKING = ["Why", "When", "Where", "How", "Since when", "How often"]
+QUALITIES = """blue red big small old young tall heavy cold warm loud quiet sweet sour famous rare cheap dear wild soft hard round flat bright dark""".split()
 # These would be right for a tool, so they are refused only where no tool is offered.
 TOOL_TOPICS = [
     "What is the weather in {t}?", "What time is it in {t}?", "Play some {t}", "Book a flight to {t}", "Buy me a {t}", "Translate {t} into French",
@@ -84,7 +96,10 @@ def refused(random: Random, side: Side, topics: list[str]) -> Sample:
             break
     if random.random() < 0.25:
         topic = f"{topic} {random.choice(ENGLISH)}"
-    question = pick(random, side, topics).format(t=topic.capitalize() if random.random() < 0.3 else topic)
+    if random.random() < 0.35:
+        topics = DEED_TOPICS if random.random() < 0.6 else ASKED_TOPICS
+    words = {"d": pick(random, side, DEEDS), "w": random.choice(WORDS_ASKING), "a": pick(random, side, QUALITIES)}
+    question = pick(random, side, topics).format(t=topic.capitalize() if random.random() < 0.3 else topic, **words)
     return exchange("unknown", question.lower() if random.random() < 0.1 else question, UNKNOWN)
 
 

@@ -144,7 +144,7 @@ def familiar(random: Random, side: Side) -> Offer:
     named = [slot for index, slot in enumerate(family.slots) if f"{{{index}}}" in request]
     values = [slot.make(random, side) for slot in family.slots]
     names = distinct(random, family.slots)
-    name = random.choice(family.names) if side == "train" and random.random() < 0.7 else tool_name(random, side, family.names)
+    name = random.choice(family.names) if side == "train" and random.random() < 0.35 else tool_name(random, side, family.names)
     properties = {}
     for slot, parameter in zip(family.slots, names):
         # A slot that the request leaves out is there half the time, and then optional.
@@ -188,11 +188,11 @@ def tool_name(random: Random, side: Side, names: tuple[str, ...]) -> str:
     for _ in range(1000):
         name = random.choice(names)
         change = random.random()
-        if change < 0.15:
+        if change < 0.1:
             name = f"{made_up(random, 3, 6)}_{name}"
-        elif change < 0.3:
-            name = f"{name}_{random.choice(['v2', 'tool', 'now', 'api', made_up(random, 3, 5)])}"
         elif change < 0.45:
+            name = f"{name}_{random.choice(['v2', 'tool', 'now', 'api', random.choice(ENGLISH), made_up(random, 3, 5)])}"
+        elif change < 0.62:
             first, *rest = name.split("_")
             name = first + "".join(part.capitalize() for part in rest)
         if on(side, f"tool {name}") and (side == "train" or name not in PLAIN_NAMES):

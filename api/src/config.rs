@@ -146,6 +146,28 @@ pub struct LedgerArgs {
 pub enum LedgerCommand {
     /// Recompute every block's hash and every balance; exit 1 and name the first bad block when something differs.
     Verify,
+    /// Write a proof of the books to a file, which docs/verify.py checks without a database.
+    Proof(Proof),
+}
+
+/// What to prove.
+#[derive(Clone, Debug, Args)]
+pub struct Proof {
+    /// The file; it appears once it is whole.
+    #[arg(long)]
+    pub out: PathBuf,
+    /// The first block; balances can be checked from block 1 only.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(i64).range(1..))]
+    pub from_height: i64,
+    /// The last block; by default the last there is.
+    #[arg(long, value_parser = clap::value_parser!(i64).range(1..))]
+    pub to_height: Option<i64>,
+    /// The secret that `serve` runs with; without it the proof's head is not signed.
+    #[arg(long, env = "TOKENGRID_SECRET", hide_env_values = true)]
+    pub secret: Option<SecretString>,
+    /// Print one JSON object instead of text.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// What to report on.

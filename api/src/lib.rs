@@ -15,6 +15,7 @@ pub mod error;
 pub mod graphql;
 pub mod identity;
 pub mod inference;
+pub mod ledger;
 pub mod limit;
 pub mod mail;
 pub mod node_gateway;

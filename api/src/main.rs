@@ -1,9 +1,9 @@
 //! The program `tokengrid`: the control plane and its tools.
 
 use anyhow::Context;
-use api::config::{Cli, Command, Database, LedgerCommand, Serve};
+use api::config::{Cli, Command, Database, Serve};
 use api::server::{self, ControlPlane};
-use api::{economics, graphql, seed, telemetry};
+use api::{economics, graphql, ledger, seed, telemetry};
 use clap::Parser;
 use primitives::clock::Clock;
 use primitives::id::Ids;
@@ -33,9 +33,12 @@ async fn main() -> anyhow::Result<()> {
             print!("{}", graphql::sdl());
             Ok(())
         }
-        Command::Ledger(args) => match args.command {
-            LedgerCommand::Verify => verify(&args.database).await,
-        },
+        Command::Ledger(args) => {
+            if !ledger::run(&args).await? {
+                std::process::exit(1);
+            }
+            Ok(())
+        }
         Command::Economics(config) => {
             println!("{}", economics::report(&config)?);
             Ok(())
@@ -64,24 +67,4 @@ async fn serve(config: &Serve, clock: Clock, ids: Ids) -> anyhow::Result<()> {
 async fn migrate(database: &Database) -> anyhow::Result<()> {
     let pool = server::connect(database).await?;
     sqlx::migrate!("../migrations").run(&pool).await.context("the migrations cannot be applied")
-}
-
-async fn verify(database: &Database) -> anyhow::Result<()> {
-    let pool = server::connect(database).await?;
-    let found = ledger::proof::verify(&mut *pool.acquire().await?).await?;
-    println!("{} blocks, {} transfers, {} usage facts recomputed", found.blocks, found.transfers, found.facts);
-    for (shard, head) in &found.heads {
-        println!("shard {shard}: head {} {}", head.height, head.hash_hex());
-    }
-    for bad in &found.bad_blocks {
-        println!("shard {}: BAD BLOCK {}: {}", bad.shard, bad.height, bad.reason);
-    }
-    for account in &found.wrong_balances {
-        println!("BAD BALANCE: account {account:?} is not the sum of its transfers");
-    }
-    if !found.passed() {
-        std::process::exit(1);
-    }
-    println!("everything is as it was written");
-    Ok(())
 }

@@ -10,7 +10,7 @@ use actix_web::web::{self, Data};
 use actix_web::{App, HttpResponse, HttpServer};
 use anyhow::{Context, bail};
 use broker::{Broker, BrokerTask};
-use ledger::{Writer, WriterTask};
+use ledger::{SHARD, Writer, WriterTask, proof};
 use primitives::clock::Clock;
 use primitives::id::Ids;
 use secrecy::ExposeSecret;
@@ -29,6 +29,7 @@ use crate::error::Error;
 use crate::graphql::Door;
 use crate::identity::Identity;
 use crate::inference::Inference;
+use crate::ledger::HeadKey;
 use crate::limit::Limiter;
 use crate::mail::Mailer;
 use crate::services::Services;
@@ -121,6 +122,7 @@ impl ControlPlane {
             broker,
             sockets,
         });
+        let head_key = Data::new(HeadKey::try_new(&config.secret)?);
         let client_address_header = config.client_address_header.clone();
         let server = HttpServer::new(move || {
             let door = Door {
@@ -130,6 +132,7 @@ impl ControlPlane {
             };
             App::new()
                 .app_data(services.clone())
+                .app_data(head_key.clone())
                 .configure(routes)
                 .configure(|routes| graphql::configure(routes, door))
                 .configure(console::configure)
@@ -183,6 +186,7 @@ fn routes(routes: &mut web::ServiceConfig) {
     routes
         .route("/healthz", web::get().to(|| async { HttpResponse::Ok().json(json!({"status": "alive"})) }))
         .route("/readyz", web::get().to(ready))
+        .route("/ledger/head", web::get().to(ledger_head))
         .route("/nodes", web::get().to(node_gateway::open))
         .route("/v1/models", web::get().to(openai::models::list))
         .route("/v1/models/{id}", web::get().to(openai::models::get))
@@ -193,6 +197,12 @@ fn routes(routes: &mut web::ServiceConfig) {
 async fn ready(services: Data<Services>) -> Result<HttpResponse, Error> {
     services.pool.acquire().await?;
     Ok(HttpResponse::Ok().json(json!({"status": "ready"})))
+}
+
+/// Where the ledger's chain ends, signed: for everyone, who can keep it and hold us to it.
+async fn ledger_head(services: Data<Services>, key: Data<HeadKey>) -> Result<HttpResponse, Error> {
+    let head = proof::head(&mut *services.pool.acquire().await?, SHARD).await?;
+    Ok(HttpResponse::Ok().json(key.sign(&head.ok_or(Error::NotFound("block"))?)))
 }
 
 /// No waiting for full packets, and no end of waiting for a peer that is gone.

@@ -20,6 +20,7 @@
 
 use std::fmt;
 
+use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use crate::row::{AccountRow, BlockRow, Canonical, FactRow, GroupRow, TransferRow};
@@ -52,8 +53,9 @@ impl fmt::Debug for BlockRef {
 }
 
 /// A block with its rows.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Block {
+    #[serde(flatten)]
     pub row: BlockRow,
     pub accounts: Vec<AccountRow>,
     pub groups: Vec<GroupRow>,

@@ -1,153 +1,23 @@
-//! The verifier: recomputes every block's hash from its rows and every balance from its transfers.
+//! The proof that the books are as they were written: for whoever has the database ([`verify`]), and for whoever does not
+//! ([`blocks`], [`head`]).
+//!
+//! A *head* says where a chain ends. Whoever keeps a signed one can tell later that no block under it was changed, removed or
+//! added. The bytes that are signed with Ed25519, integers little-endian: `tokengrid head v1` and a line feed; shard i16,
+//! height i64, the block's hash (32 bytes), the block's instant in microseconds since 1970 in i64.
+//!
+//! A *proof* is a file that `docs/verify.py` checks without a database and without us. *Shape*: JSON, one object a line.
+//!
+//! 1. The header: `format` (`tokengrid ledger proof v1`); `shard`; `from_height` and `to_height`, both included; `prev_hash`,
+//!    the hash before the first block; `head`, the last block's: `shard`, `height`, `hash`, `at`, and, where it is signed,
+//!    `public_key` and `signature`. Keys, signatures and hashes are hexadecimal; a head's `at` is RFC 3339 with microseconds.
+//! 2. The blocks, lowest first, each with exactly what its hash covers, in the order in which it is hashed (`block.rs` has the
+//!    canonical form): the columns of `ledger.blocks` without shard and counts, then `accounts`, `groups`, `transfers` and
+//!    `facts`, whose rows have the columns of their tables without shard, block height and balances. Integers are of 64 bits,
+//!    amounts are nano-units, instants are microseconds since 1970; what is absent is null.
 
-use std::iter::Peekable;
-use std::vec::IntoIter;
+mod export;
+mod read;
+mod verify;
 
-use sqlx::{Connection, PgConnection};
-
-use crate::account::AccountId;
-use crate::block::{Block, BlockRef};
-use crate::error::Error;
-use crate::repo::proof as repo;
-use crate::row::BlockRow;
-
-/// How many blocks are read at once.
-const PAGE_BLOCKS: i64 = 256;
-/// How many wrong balances are named.
-const WRONG_BALANCES_MAX: i64 = 100;
-
-/// What the verifier found.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Verification {
-    /// Blocks that are as they were made.
-    pub blocks: i64,
-    /// Transfers in them.
-    pub transfers: i64,
-    /// Usage facts in them.
-    pub facts: i64,
-    /// The last good block of each shard.
-    pub heads: Vec<(i16, BlockRef)>,
-    /// The first bad block of each shard that has one.
-    pub bad_blocks: Vec<BadBlock>,
-    /// Accounts whose balance is not the sum of their transfers; at most a hundred are named.
-    pub wrong_balances: Vec<AccountId>,
-}
-
-/// A block that is not as it was made.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BadBlock {
-    /// The shard.
-    pub shard: i16,
-    /// The block, or the one that would be next where rows belong to none.
-    pub height: i64,
-    /// What is wrong.
-    pub reason: &'static str,
-}
-
-impl Verification {
-    /// True when nothing is wrong.
-    pub fn passed(&self) -> bool {
-        self.bad_blocks.is_empty() && self.wrong_balances.is_empty()
-    }
-}
-
-/// Recomputes the whole ledger as of one instant; writers go on meanwhile.
-///
-/// The one reader that begins its own transaction, since it must see one instant. *Errors*: a database that does not answer;
-/// what is wrong with the books is in the answer.
-pub async fn verify(conn: &mut PgConnection) -> Result<Verification, Error> {
-    let mut tx = conn.begin().await?;
-    repo::freeze(&mut tx).await?;
-    let mut found = Verification::default();
-    for shard in repo::shards(&mut tx).await? {
-        verify_shard(&mut tx, shard, &mut found).await?;
-    }
-    found.wrong_balances = repo::wrong_balances(&mut tx, WRONG_BALANCES_MAX).await?;
-    tx.commit().await?;
-    Ok(found)
-}
-
-async fn verify_shard(conn: &mut PgConnection, shard: i16, found: &mut Verification) -> Result<(), Error> {
-    let mut head = BlockRef::GENESIS;
-    let mut seen = repo::Counts::default();
-    loop {
-        let page = repo::blocks(conn, shard, head.height, PAGE_BLOCKS).await?;
-        if page.is_empty() {
-            break;
-        }
-        for block in assemble(conn, shard, page).await? {
-            if let Some(reason) = fault(&block, head, &seen) {
-                found.bad_blocks.push(BadBlock { shard, height: head.height + 1, reason });
-                return Ok(());
-            }
-            seen.accounts += i64::from(block.row.accounts_count);
-            seen.groups += i64::from(block.row.groups_count);
-            seen.transfers += i64::from(block.row.transfers_count);
-            seen.facts += i64::from(block.row.facts_count);
-            head = BlockRef { height: block.row.height, hash: block.hash() };
-        }
-    }
-    if repo::counts(conn, shard).await? != seen {
-        let reason = "there are rows that belong to no block";
-        found.bad_blocks.push(BadBlock { shard, height: head.height + 1, reason });
-    }
-    found.blocks += head.height;
-    found.transfers += seen.transfers;
-    found.facts += seen.facts;
-    found.heads.push((shard, head));
-    Ok(())
-}
-
-/// What is wrong with the block after `head`, if anything.
-fn fault(block: &Block, head: BlockRef, seen: &repo::Counts) -> Option<&'static str> {
-    let row = &block.row;
-    let same = |count: i32, rows: usize| i64::from(count) == rows as i64;
-    if row.height != head.height + 1 {
-        Some("a block is missing")
-    } else if row.prev_hash != head.hash {
-        Some("it does not follow the block before")
-    } else if row.first_group_seq != seen.groups + 1
-        || !(0..)
-            .zip(&block.groups)
-            .all(|(i, group)| group.seq == row.first_group_seq + i && group.block_height == row.height)
-    {
-        Some("its groups are not numbered without gaps")
-    } else if row.accounts_total != seen.accounts + i64::from(row.accounts_count) {
-        Some("its accounts are miscounted")
-    } else if !(same(row.groups_count, block.groups.len())
-        && same(row.accounts_count, block.accounts.len())
-        && same(row.transfers_count, block.transfers.len())
-        && same(row.facts_count, block.facts.len()))
-    {
-        Some("rows are missing or added")
-    } else if row.hash != block.hash() {
-        Some("its rows do not give its hash")
-    } else {
-        None
-    }
-}
-
-/// Reads the rows of some blocks in a row.
-async fn assemble(conn: &mut PgConnection, shard: i16, page: Vec<BlockRow>) -> Result<Vec<Block>, Error> {
-    let (Some(first), Some(last)) = (page.first(), page.last()) else { return Ok(Vec::new()) };
-    let (from, to) = (first.first_group_seq, last.first_group_seq + i64::from(last.groups_count));
-    let mut accounts = repo::accounts(conn, shard, first.height, last.height).await?.into_iter().peekable();
-    let mut groups = repo::groups(conn, shard, from, to).await?.into_iter().peekable();
-    let mut transfers = repo::transfers(conn, shard, from, to).await?.into_iter().peekable();
-    let mut facts = repo::facts(conn, shard, from, to).await?.into_iter().peekable();
-    let blocks = page.into_iter().map(|row| {
-        let end = row.first_group_seq + i64::from(row.groups_count);
-        Block {
-            accounts: take_while(&mut accounts, |account| account.block_height <= row.height),
-            groups: take_while(&mut groups, |group| group.seq < end),
-            transfers: take_while(&mut transfers, |transfer| transfer.group_seq < end),
-            facts: take_while(&mut facts, |fact| fact.group_seq < end),
-            row,
-        }
-    });
-    Ok(blocks.collect())
-}
-
-fn take_while<T>(rows: &mut Peekable<IntoIter<T>>, belongs: impl Fn(&T) -> bool) -> Vec<T> {
-    std::iter::from_fn(|| rows.next_if(&belongs)).collect()
-}
+pub use export::{Head, ProvenBlock, blocks, head, head_at};
+pub use verify::{BadBlock, Verification, verify};

@@ -1,6 +1,9 @@
-//! The rows of a block, as they are stored and as they are hashed. The order of fields is the order of columns.
+//! The rows of a block, as they are stored, as they are hashed and as a proof spells them. The order of fields is the order of
+//! columns; a proof leaves out what no hash covers.
 
+use chrono::serde::{ts_microseconds, ts_microseconds_option};
 use chrono::{DateTime, Utc};
+use serde::{Serialize, Serializer};
 use sha2::{Digest, Sha256};
 use sqlx::{FromRow, Type};
 use uuid::Uuid;
@@ -8,11 +11,13 @@ use uuid::Uuid;
 use crate::account::Account;
 
 /// `ledger.accounts`, at its opening.
-#[derive(Clone, Debug, PartialEq, Eq, FromRow, Type)]
+#[derive(Clone, Debug, PartialEq, Eq, FromRow, Type, Serialize)]
 #[sqlx(type_name = "ledger.accounts")]
 pub(crate) struct AccountRow {
     pub id: i64,
+    #[serde(skip)]
     pub shard: i16,
+    #[serde(skip)]
     pub block_height: i64,
     pub code: i16,
     pub normal_side: String,
@@ -20,51 +25,70 @@ pub(crate) struct AccountRow {
     pub unit: String,
     pub owner_id: Option<Uuid>,
     pub lot_id: Option<Uuid>,
+    #[serde(serialize_with = "ts_microseconds_option::serialize")]
     pub expires_at: Option<DateTime<Utc>>,
+    #[serde(skip)]
     pub debits_posted_nanos: i64,
+    #[serde(skip)]
     pub credits_posted_nanos: i64,
+    #[serde(skip)]
     pub debits_pending_nanos: i64,
+    #[serde(skip)]
     pub credits_pending_nanos: i64,
 }
 
 /// `ledger.blocks`.
-#[derive(Clone, Debug, PartialEq, Eq, FromRow, Type)]
+#[derive(Clone, Debug, PartialEq, Eq, FromRow, Type, Serialize)]
 #[sqlx(type_name = "ledger.blocks")]
 pub(crate) struct BlockRow {
+    #[serde(skip)]
     pub shard: i16,
     pub height: i64,
     pub epoch: i64,
+    #[serde(serialize_with = "ts_microseconds::serialize")]
     pub at: DateTime<Utc>,
     pub first_group_seq: i64,
+    #[serde(skip)]
     pub groups_count: i32,
+    #[serde(skip)]
     pub accounts_count: i32,
+    #[serde(skip)]
     pub transfers_count: i32,
+    #[serde(skip)]
     pub facts_count: i32,
     pub accounts_total: i64,
     pub open_from_seq: i64,
+    #[serde(serialize_with = "hexadecimal")]
     pub prev_hash: Vec<u8>,
+    #[serde(serialize_with = "hexadecimal")]
     pub hash: Vec<u8>,
 }
 
 /// `ledger.groups`.
-#[derive(Clone, Debug, PartialEq, Eq, FromRow, Type)]
+#[derive(Clone, Debug, PartialEq, Eq, FromRow, Type, Serialize)]
 #[sqlx(type_name = "ledger.groups")]
 pub(crate) struct GroupRow {
+    #[serde(skip)]
     pub shard: i16,
     pub seq: i64,
+    #[serde(skip)]
     pub block_height: i64,
     pub link_id: Uuid,
     pub recipe: String,
+    #[serde(serialize_with = "hexadecimal")]
     pub body_hash: Vec<u8>,
+    #[serde(serialize_with = "ts_microseconds::serialize")]
     pub event_at: DateTime<Utc>,
+    #[serde(serialize_with = "ts_microseconds_option::serialize")]
     pub expires_at: Option<DateTime<Utc>>,
     pub reference: Option<String>,
 }
 
 /// `ledger.transfers`.
-#[derive(Clone, Debug, PartialEq, Eq, FromRow, Type)]
+#[derive(Clone, Debug, PartialEq, Eq, FromRow, Type, Serialize)]
 #[sqlx(type_name = "ledger.transfers")]
 pub(crate) struct TransferRow {
+    #[serde(skip)]
     pub shard: i16,
     pub group_seq: i64,
     pub position: i16,
@@ -83,9 +107,10 @@ pub(crate) struct TransferRow {
 }
 
 /// `ledger.usage_facts`.
-#[derive(Clone, Debug, PartialEq, Eq, FromRow, Type)]
+#[derive(Clone, Debug, PartialEq, Eq, FromRow, Type, Serialize)]
 #[sqlx(type_name = "ledger.usage_facts")]
 pub(crate) struct FactRow {
+    #[serde(skip)]
     pub shard: i16,
     pub group_seq: i64,
     pub job_id: Uuid,
@@ -98,7 +123,12 @@ pub(crate) struct FactRow {
     pub quantity: i64,
     pub price_id: Uuid,
     pub amount_nanos: i64,
+    #[serde(serialize_with = "ts_microseconds::serialize")]
     pub event_at: DateTime<Utc>,
+}
+
+fn hexadecimal<S: Serializer>(bytes: &[u8], to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_str(&hex::encode(bytes))
 }
 
 /// Bytes on their way into SHA-256; the form is described in [`crate::block`].

@@ -26,6 +26,8 @@ mod privacy;
 #[cfg(test)]
 mod programs;
 #[cfg(test)]
+mod proof;
+#[cfg(test)]
 mod tidy;
 #[cfg(test)]
 mod usage;

@@ -19,13 +19,13 @@ async fn after(pool: PgPool, change: &'static str) -> Verification {
     let House { pool, task, .. } = house;
     task.shutdown().await.unwrap();
     let mut conn = pool.acquire().await.unwrap();
-    let before = verify(&mut conn).await.unwrap();
+    let before = verify(&mut conn, |_, _| {}).await.unwrap();
     assert!(before.passed(), "{before:?}");
     assert_eq!((before.blocks, before.facts), (10, 6));
     sqlx::raw_sql("SET session_replication_role = replica").execute(&mut *conn).await.unwrap();
     sqlx::raw_sql(change).execute(&mut *conn).await.unwrap();
     sqlx::raw_sql("SET session_replication_role = origin").execute(&mut *conn).await.unwrap();
-    verify(&mut conn).await.unwrap()
+    verify(&mut conn, |_, _| {}).await.unwrap()
 }
 
 /// The height of the block that is named.
@@ -42,6 +42,14 @@ async fn a_changed_amount_names_its_block_and_accounts(pool: PgPool) {
     assert_eq!(named(&found), Some(7), "{found:?}");
     // The gift and the payment that were captured, and revenue.
     assert_eq!(found.wrong_balances.len(), 3, "{found:?}");
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn the_verifier_tells_how_far_it_is(pool: PgPool) {
+    after(pool.clone(), "SELECT 1").await;
+    let mut steps = vec![];
+    verify(&mut pool.acquire().await.unwrap(), |done, all| steps.push((done, all))).await.unwrap();
+    assert_eq!(steps, [(10, 10)]);
 }
 
 #[sqlx::test(migrations = "../migrations")]

@@ -19,7 +19,7 @@ use crate::config::{LedgerArgs, LedgerCommand, Proof};
 use crate::server;
 
 /// The form of a proof; [`ledger::proof`] describes it.
-const FORMAT: &str = "tokengrid ledger proof v1";
+const FORMAT: &str = "tokengrid ledger proof v2";
 /// How wide the bar is.
 const BAR: usize = 40;
 
@@ -172,7 +172,7 @@ mod tests {
             Header { format: FORMAT, shard: 0, from_height: 4, to_height: 9, prev_hash: "00".repeat(32), head };
         insta::assert_json_snapshot!(header, @r#"
         {
-          "format": "tokengrid ledger proof v1",
+          "format": "tokengrid ledger proof v2",
           "shard": 0,
           "from_height": 4,
           "to_height": 9,

@@ -1,4 +1,4 @@
-//! Accounts: the chart, their identity, and their balances.
+//! Accounts: their identity, and their balances.
 
 use std::fmt;
 
@@ -6,124 +6,36 @@ use chrono::{DateTime, Utc};
 use primitives::money::{Currency, Nanos};
 use uuid::Uuid;
 
+use crate::chart::{Code, Side};
 use crate::error::Error;
+use crate::unit;
 
-/// An account's code in the chart of accounts; a code joins when the first recipe uses it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[repr(i16)]
-pub enum Code {
-    /// Money at the bank.
-    Bank = 1000,
-    /// What a tenant paid and has not used.
-    PaidCredits = 2000,
-    /// What a tenant was given and has not used.
-    PromoCredits = 2010,
-    /// The other side of promo credits, so that gifts are no debt.
-    PromoContra = 2019,
-    /// What a provider has earned and was not paid.
-    ProviderPayable = 2100,
-    /// Gross revenue from inference.
-    InferenceRevenue = 4000,
-    /// The part of the revenue that gifts paid for.
-    PromoContraRevenue = 4900,
-    /// What providers cost.
-    ProviderCost = 5000,
-}
-
-/// The side that makes an account grow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Side {
-    /// Assets, costs and contra accounts.
-    Debit,
-    /// Liabilities and revenue.
-    Credit,
-}
-
-impl Side {
-    /// The word stored.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Debit => "debit",
-            Self::Credit => "credit",
-        }
-    }
-}
-
-impl Code {
-    /// Every code.
-    pub const ALL: [Self; 8] = [
-        Self::Bank,
-        Self::PaidCredits,
-        Self::PromoCredits,
-        Self::PromoContra,
-        Self::ProviderPayable,
-        Self::InferenceRevenue,
-        Self::PromoContraRevenue,
-        Self::ProviderCost,
-    ];
-
-    /// The number in the chart.
-    pub fn number(self) -> i16 {
-        self as i16
-    }
-
-    /// The code of that number.
-    pub fn from_number(number: i16) -> Option<Self> {
-        Self::ALL.into_iter().find(|code| code.number() == number)
-    }
-
-    /// The name in the chart.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Bank => "bank",
-            Self::PaidCredits => "paid credits",
-            Self::PromoCredits => "promo credits",
-            Self::PromoContra => "promo contra",
-            Self::ProviderPayable => "provider payable",
-            Self::InferenceRevenue => "inference revenue",
-            Self::PromoContraRevenue => "promo contra-revenue",
-            Self::ProviderCost => "provider cost",
-        }
-    }
-
-    /// The side that makes accounts of this code grow.
-    pub fn side(self) -> Side {
-        match self {
-            Self::Bank | Self::PromoContra | Self::PromoContraRevenue | Self::ProviderCost => Side::Debit,
-            Self::PaidCredits | Self::PromoCredits | Self::ProviderPayable | Self::InferenceRevenue => Side::Credit,
-        }
-    }
-
-    /// True where what is posted less what is held may never go below zero: credits are prepaid.
-    pub fn no_overdraft(self) -> bool {
-        matches!(self, Self::PaidCredits | Self::PromoCredits)
-    }
-}
-
-impl fmt::Display for Code {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.number(), self.name())
-    }
-}
-
-/// An account's number: its code, its shard and a count, so that constraints and people can read the code from it.
+/// An account's number: its code, its unit, its shard and a count, so that constraints and people can read them from it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, sqlx::Type)]
 #[sqlx(transparent)]
 pub struct AccountId(pub i64);
 
 impl AccountId {
     const PER_CODE: i64 = 100_000_000_000_000;
-    const PER_SHARD: i64 = 10_000_000_000;
+    const PER_UNIT: i64 = 100_000_000_000;
+    const PER_SHARD: i64 = 1_000_000_000;
 
-    /// The `number`th account of a shard, counted over all codes from 1.
-    pub(crate) fn new(code: Code, shard: i16, number: i64) -> Self {
-        assert!((1..Self::PER_SHARD).contains(&number), "a shard holds ten billion accounts");
-        Self(i64::from(code.number()) * Self::PER_CODE + i64::from(shard) * Self::PER_SHARD + number)
+    /// The `number`th account of a shard, counted over all codes from 1. *Errors*: [`Error::UnknownUnit`].
+    pub(crate) fn try_new(key: AccountKey, shard: i16, number: i64) -> Result<Self, Error> {
+        assert!((1..Self::PER_SHARD).contains(&number), "a shard holds a billion accounts");
+        let unit = unit::number(key.unit)?;
+        let (code, shard) = (i64::from(key.code.number()), i64::from(shard));
+        Ok(Self(code * Self::PER_CODE + unit * Self::PER_UNIT + shard * Self::PER_SHARD + number))
     }
 
     /// The code in the chart, when it is one of ours.
     pub fn code(self) -> Option<Code> {
         i16::try_from(self.0 / Self::PER_CODE).ok().and_then(Code::from_number)
+    }
+
+    /// The unit, when it is one of ours.
+    pub fn unit(self) -> Option<Currency> {
+        unit::from_number(self.0 / Self::PER_UNIT % 1000)
     }
 }
 
@@ -140,15 +52,15 @@ impl fmt::Display for AccountId {
 }
 
 /// What an account is for: opened when the first transfer touches it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AccountKey {
     /// The chart's code.
     pub code: Code,
     /// The tenant or provider it belongs to; none for the platform's own.
     pub owner: Option<Uuid>,
-    /// The credit lot, where the code has lots.
+    /// The credit lot, pack or contract, where the code has such.
     pub lot: Option<Uuid>,
-    /// The currency.
+    /// The currency, or the quantity.
     pub unit: Currency,
 }
 
@@ -163,9 +75,63 @@ impl AccountKey {
         Self { code, owner: Some(owner.into()), lot: None, unit }
     }
 
-    /// A tenant's credit lot.
+    /// A tenant's credit lot, pack or contract.
     pub fn lot(code: Code, owner: impl Into<Uuid>, lot: Uuid, unit: Currency) -> Self {
         Self { code, owner: Some(owner.into()), lot: Some(lot), unit }
+    }
+}
+
+/// What an account may do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AccountState {
+    /// Everything.
+    #[default]
+    Open,
+    /// Take in, and resolve what it holds; it pays for nothing new.
+    Frozen,
+    /// Nothing, for good: it is empty.
+    Closed,
+}
+
+impl AccountState {
+    /// The word stored.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Frozen => "frozen",
+            Self::Closed => "closed",
+        }
+    }
+
+    /// The state of that word.
+    pub fn from_word(word: &str) -> Option<Self> {
+        [Self::Open, Self::Frozen, Self::Closed].into_iter().find(|state| state.as_str() == word)
+    }
+}
+
+/// When a credit lot is spent: the lowest priority first, then the soonest to lapse. *Units*: 0 to 100.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Priority(pub i16);
+
+impl Priority {
+    /// Gifts.
+    pub const PROMO: Self = Self(20);
+    /// Payments.
+    pub const PAID: Self = Self(50);
+}
+
+/// What is fixed when an account is opened and its key does not say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Terms {
+    pub priority: Priority,
+    pub expires_at: Option<DateTime<Utc>>,
+}
+
+impl Terms {
+    /// Of accounts that nobody said anything about.
+    pub fn of(code: Code) -> Self {
+        let priority = if code == Code::PromoCredits { Priority::PROMO } else { Priority::PAID };
+        Self { priority, expires_at: None }
     }
 }
 
@@ -174,21 +140,35 @@ impl AccountKey {
 pub(crate) struct Account {
     pub id: AccountId,
     pub key: AccountKey,
-    /// When a lot's credit lapses.
-    pub expires_at: Option<DateTime<Utc>>,
+    pub terms: Terms,
+    pub state: AccountState,
     pub debits_posted: i64,
     pub credits_posted: i64,
     pub debits_pending: i64,
     pub credits_pending: i64,
+    /// The last transfer over it.
+    pub last_seq: i64,
+    /// How many there were.
+    pub transfers: i64,
 }
 
 impl Account {
-    pub fn open(id: AccountId, key: AccountKey, expires_at: Option<DateTime<Utc>>) -> Self {
-        let (debits_posted, credits_posted, debits_pending, credits_pending) = (0, 0, 0, 0);
-        Self { id, key, expires_at, debits_posted, credits_posted, debits_pending, credits_pending }
+    pub fn open(id: AccountId, key: AccountKey, terms: Terms) -> Self {
+        Self {
+            id,
+            key,
+            terms,
+            state: AccountState::Open,
+            debits_posted: 0,
+            credits_posted: 0,
+            debits_pending: 0,
+            credits_pending: 0,
+            last_seq: 0,
+            transfers: 0,
+        }
     }
 
-    /// What may still be spent or held: posted less what open holds take, on the normal side.
+    /// What is posted less what open holds take, on the normal side.
     pub fn available(&self) -> i128 {
         let [dr, cr, dr_held, cr_held] =
             [self.debits_posted, self.credits_posted, self.debits_pending, self.credits_pending].map(i128::from);
@@ -198,33 +178,56 @@ impl Account {
         }
     }
 
+    /// What is posted, on the normal side.
+    pub fn posted(&self) -> i128 {
+        let posted = i128::from(self.credits_posted) - i128::from(self.debits_posted);
+        if self.key.code.side() == Side::Credit { posted } else { -posted }
+    }
+
+    /// What may still be spent or held: nothing of a frozen account, nor beyond what an amount can be.
+    pub fn spendable(&self) -> Nanos {
+        match self.state {
+            AccountState::Open => Nanos(i64::try_from(self.available().max(0)).unwrap_or(i64::MAX)),
+            AccountState::Frozen | AccountState::Closed => Nanos::ZERO,
+        }
+    }
+
     /// True for a lot whose time has come.
     pub fn lapsed(&self, at: DateTime<Utc>) -> bool {
-        self.expires_at.is_some_and(|expires_at| expires_at <= at)
+        self.terms.expires_at.is_some_and(|expires_at| expires_at <= at)
     }
 
-    /// Sorts a tenant's lots: gifts before payments, the soonest to lapse first.
-    pub fn spending_order(&self) -> (bool, bool, Option<DateTime<Utc>>, AccountId) {
-        (self.key.code != Code::PromoCredits, self.expires_at.is_none(), self.expires_at, self.id)
+    /// Sorts a tenant's lots: the lowest priority first, then the soonest to lapse.
+    pub fn spending_order(&self) -> (Priority, bool, Option<DateTime<Utc>>, i64) {
+        let Terms { priority, expires_at } = self.terms;
+        // The last digits of an id count the accounts, whatever their code.
+        (priority, expires_at.is_none(), expires_at, self.id.0 % AccountId::PER_SHARD)
     }
 
-    /// Adds to the debit side, or to the credit side.
+    /// Adds the transfer `seq` to the debit side, or to the credit side.
     ///
-    /// *Errors*: an overdraft where none is allowed, or a balance beyond `i64`; the account is then as it was.
-    pub fn add(&mut self, side: Side, posted: i64, pending: i64) -> Result<(), Error> {
+    /// *Errors*: an overdraft where none is allowed, a frozen account that would pay, a closed one that would move, a balance beyond
+    /// `i64`; the account is then as it was.
+    pub fn add(&mut self, seq: i64, side: Side, posted: i64, pending: i64) -> Result<(), Error> {
         let mut after = *self;
         let (total, held) = match side {
             Side::Debit => (&mut after.debits_posted, &mut after.debits_pending),
             Side::Credit => (&mut after.credits_posted, &mut after.credits_pending),
         };
-        let range = Error::OutOfRange { account: self.id };
-        *total = total.checked_add(posted).ok_or(range)?;
+        *total = total.checked_add(posted).ok_or(Error::OutOfRange { account: self.id })?;
         *held = held.checked_add(pending).ok_or(Error::OutOfRange { account: self.id })?;
         assert!(after.debits_pending >= 0 && after.credits_pending >= 0, "no hold is released twice");
-        if self.key.code.no_overdraft() && after.available() < 0 {
-            let available = Nanos(i64::try_from(self.available()).unwrap_or(i64::MAX));
-            return Err(Error::Overdraft { account: self.id, available });
+        let paid = after.available() < self.available();
+        match self.state {
+            AccountState::Closed => return Err(Error::AccountClosed { account: self.id }),
+            AccountState::Frozen if paid => return Err(Error::AccountFrozen { account: self.id }),
+            AccountState::Open | AccountState::Frozen => {}
         }
+        if self.key.code.no_overdraft() && paid && after.available() < 0 {
+            return Err(Error::Overdraft { account: self.id, available: self.spendable() });
+        }
+        after.last_seq = seq;
+        after.transfers += 1;
         *self = after;
         Ok(())
     }
@@ -234,23 +237,44 @@ impl Account {
 mod tests {
     use super::*;
 
+    fn paid() -> Account {
+        let key = AccountKey::platform(Code::PaidCredits, Currency::USD);
+        Account::open(AccountId::try_new(key, 0, 1).unwrap(), key, Terms::of(key.code))
+    }
+
     #[test]
-    fn an_accounts_number_tells_its_code() {
-        for code in Code::ALL {
-            assert_eq!(AccountId::new(code, 9_999, 9_999_999_999).code(), Some(code));
+    fn an_accounts_number_tells_its_code_and_its_unit() {
+        for &code in Code::ALL {
+            let key = AccountKey::platform(code, "EUR".parse().unwrap());
+            let id = AccountId::try_new(key, 99, 999_999_999).unwrap();
+            assert_eq!((id.code(), id.unit()), (Some(code), Some(key.unit)));
         }
-        assert_eq!(AccountId::new(Code::PromoCredits, 0, 17).to_string(), "201000000000000017");
+        let key = AccountKey::platform(Code::PromoCredits, Currency::USD);
+        assert_eq!(AccountId::try_new(key, 0, 17).unwrap().to_string(), "201084000000000017");
     }
 
     #[test]
     fn a_prepaid_account_refuses_to_go_below_zero_and_stays_as_it_was() {
-        let key = AccountKey::platform(Code::PaidCredits, Currency::USD);
-        let mut account = Account::open(AccountId::new(key.code, 0, 1), key, None);
-        account.add(Side::Credit, 5, 0).unwrap();
-        account.add(Side::Debit, 0, 4).unwrap();
+        let mut account = paid();
+        account.add(1, Side::Credit, 5, 0).unwrap();
+        account.add(2, Side::Debit, 0, 4).unwrap();
         let before = account;
-        assert!(matches!(account.add(Side::Debit, 2, 0), Err(Error::Overdraft { .. })));
-        assert!(matches!(account.add(Side::Credit, i64::MAX, 0), Err(Error::OutOfRange { .. })));
+        assert!(matches!(account.add(3, Side::Debit, 2, 0), Err(Error::Overdraft { available: Nanos(1), .. })));
+        assert!(matches!(account.add(3, Side::Credit, i64::MAX, 0), Err(Error::OutOfRange { .. })));
         assert_eq!(account, before);
+    }
+
+    #[test]
+    fn a_frozen_account_takes_in_and_resolves_but_pays_for_nothing_new() {
+        let mut account = paid();
+        account.add(1, Side::Credit, 10, 0).unwrap();
+        account.add(2, Side::Debit, 0, 4).unwrap();
+        account.state = AccountState::Frozen;
+        assert_eq!(account.spendable(), Nanos::ZERO);
+        assert!(matches!(account.add(3, Side::Debit, 0, 1), Err(Error::AccountFrozen { .. })));
+        account.add(3, Side::Debit, 3, -4).unwrap();
+        account.add(4, Side::Credit, 1, 0).unwrap();
+        account.state = AccountState::Closed;
+        assert!(matches!(account.add(5, Side::Credit, 1, 0), Err(Error::AccountClosed { .. })));
     }
 }

@@ -2,30 +2,27 @@
 //!
 //! *Shape* of what is hashed, in this order; all integers little-endian:
 //!
-//! 1. the 19 bytes `tokengrid block v1` and a line feed;
-//! 2. the header: shard i16, height i64, epoch i64, at, first_group_seq i64, accounts_total i64, open_from_seq i64, then the
-//!    32 bytes of the hash of the block before (zeros for the first);
-//! 3. the accounts it opens by id, its groups by seq, its transfers by group and position, its usage facts by group, segment
-//!    and meter: each list as its count in u32, then its rows.
+//! 1. the 19 bytes `tokengrid block v2` and a line feed;
+//! 2. the header: shard i16, height i64, epoch i64, at, first_seq i64, accounts_total i64, leaves_total i32, open_from_seq i64,
+//!    then the 32 bytes of the hash of the block before (zeros for the first);
+//! 3. the accounts it opens by id, its leaves by id, its transfers by seq, its usage facts and capacity facts by seq and line,
+//!    its account states by seq and account, its period states by seq and period: each list as its count in u32, then its rows.
 //!
-//! An account: id i64, code i16, normal_side, no_overdraft one byte, unit, owner_id?, lot_id?, expires_at?.
-//! A group: seq i64, link_id, recipe, 32 bytes of body_hash, event_at, expires_at?, reference?.
-//! A transfer: group_seq i64, position i16, id, kind, debit and credit account i64, amount_nanos i64, pending_id?, bucket?,
-//! tenant_id?, model?, node_id?, provider_id?, product_line?.
-//! A usage fact: group_seq i64, job_id, segment i16, meter, tenant_id, model, node_id, provider_id, quantity i64, price_id,
-//! amount_nanos i64, event_at.
-//!
-//! A text is its length in bytes as u32 and its UTF-8; a UUID is its 16 bytes in network order; an instant is microseconds
-//! since 1970 in i64. What is marked `?` is one byte, 0 when absent, or 1 followed by the value.
+//! A row is its columns in the order of `migrations/0006_books.sql`, without the shard, an account's block height and what comes
+//! after an account's `expires_at`. smallint is i16, integer i32, bigint i64, boolean one byte; a text is its length in bytes as u32 and its UTF-8; a UUID is its
+//! 16 bytes in network order; an instant is microseconds since 1970 in i64. What may be null is one byte, 0 when it is, or 1
+//! followed by the value.
 
 use std::fmt;
 
 use serde::Serialize;
-use sha2::{Digest, Sha256};
 
-use crate::row::{AccountRow, BlockRow, Canonical, FactRow, GroupRow, TransferRow};
+use crate::canonical::Canonical;
+use crate::row::{
+    AccountRow, BlockRow, CapacityRow, CheckpointRow, LeafRow, PeriodRow, StateRow, TransferRow, UsageRow,
+};
 
-const CONTEXT: &[u8] = b"tokengrid block v1\n";
+const CONTEXT: &[u8] = b"tokengrid block v2\n";
 
 /// A committed block's place and proof.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -52,39 +49,52 @@ impl fmt::Debug for BlockRef {
     }
 }
 
+/// The rows of a block, each list in canonical order.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct Rows {
+    pub accounts: Vec<AccountRow>,
+    pub leaves: Vec<LeafRow>,
+    pub transfers: Vec<TransferRow>,
+    pub usage: Vec<UsageRow>,
+    pub capacity: Vec<CapacityRow>,
+    pub states: Vec<StateRow>,
+    pub periods: Vec<PeriodRow>,
+}
+
 /// A block with its rows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Block {
     #[serde(flatten)]
     pub row: BlockRow,
-    pub accounts: Vec<AccountRow>,
-    pub groups: Vec<GroupRow>,
-    pub transfers: Vec<TransferRow>,
-    pub facts: Vec<FactRow>,
+    #[serde(flatten)]
+    pub rows: Rows,
+    /// Derived, so no hash covers them.
+    #[serde(skip)]
+    pub checkpoints: Vec<CheckpointRow>,
 }
 
 impl Block {
     /// The hash of all but `row.hash`; rows are in canonical order.
     pub fn hash(&self) -> [u8; 32] {
-        let mut out = Canonical(Sha256::new());
-        let row = &self.row;
+        let mut out = Canonical::new();
+        let Self { row, rows, .. } = self;
         out.bytes(CONTEXT);
         out.i16(row.shard);
         out.i64(row.height);
         out.i64(row.epoch);
         out.instant(row.at);
-        out.i64(row.first_group_seq);
+        out.i64(row.first_seq);
         out.i64(row.accounts_total);
+        out.i32(row.leaves_total);
         out.i64(row.open_from_seq);
         out.bytes(&row.prev_hash);
-        out.count(self.accounts.len());
-        self.accounts.iter().for_each(|account| account.write(&mut out));
-        out.count(self.groups.len());
-        self.groups.iter().for_each(|group| group.write(&mut out));
-        out.count(self.transfers.len());
-        self.transfers.iter().for_each(|transfer| transfer.write(&mut out));
-        out.count(self.facts.len());
-        self.facts.iter().for_each(|fact| fact.write(&mut out));
-        out.0.finalize().into()
+        out.rows(&rows.accounts);
+        out.rows(&rows.leaves);
+        out.rows(&rows.transfers);
+        out.rows(&rows.usage);
+        out.rows(&rows.capacity);
+        out.rows(&rows.states);
+        out.rows(&rows.periods);
+        out.digest()
     }
 }

@@ -1,11 +1,13 @@
 //! Every way in which the ledger refuses.
 
-use primitives::id::{JobId, TenantId};
-use primitives::money::Nanos;
+use primitives::id::{JobId, NodeId, TenantId};
+use primitives::money::{Currency, Nanos};
 use primitives::tx::Failure;
 use uuid::Uuid;
 
 use crate::account::AccountId;
+use crate::chart::Code;
+use crate::period::Month;
 
 /// Why the ledger did not do as asked; nothing changed, unless the variant says otherwise.
 #[derive(Debug, thiserror::Error)]
@@ -29,25 +31,25 @@ pub enum Error {
         /// The amount.
         amount: Nanos,
     },
-    /// The job has no open hold: none was placed, or it was settled or voided.
-    #[error("{job_id} has no open hold")]
+    /// There is no open hold: none was placed, or it was settled or voided.
+    #[error("{link} has no open hold")]
     NoOpenHold {
-        /// The job.
-        job_id: JobId,
+        /// The job, rental or dispute.
+        link: Uuid,
     },
     /// A hold is settled for another tenant than the one who placed it.
-    #[error("the hold of {job_id} is not {tenant_id}'s")]
+    #[error("the hold of {link} is not {tenant_id}'s")]
     StrangersHold {
-        /// The job.
-        job_id: JobId,
+        /// What it is for.
+        link: Uuid,
         /// Who it was settled for.
         tenant_id: TenantId,
     },
     /// The charge is more than was held.
-    #[error("{job_id} is charged {charge} and holds {held}")]
+    #[error("{link} is charged {charge} and holds {held}")]
     ChargeAboveHold {
-        /// The job.
-        job_id: JobId,
+        /// What it is for.
+        link: Uuid,
         /// What was held.
         held: Nanos,
         /// What was to be charged.
@@ -74,6 +76,98 @@ pub enum Error {
     OutOfRange {
         /// The account.
         account: AccountId,
+    },
+    /// A unit that no account is kept in.
+    #[error("no account is kept in {unit}")]
+    UnknownUnit {
+        /// The unit.
+        unit: Currency,
+    },
+    /// A transfer between two units: money changes currency through clearing accounts alone.
+    #[error("{debit} cannot become {credit} in one transfer")]
+    TwoUnits {
+        /// The unit of the debited account.
+        debit: Currency,
+        /// The unit of the credited account.
+        credit: Currency,
+    },
+    /// A transfer from an account to itself.
+    #[error("a transfer of {code} to itself moves nothing")]
+    OneAccount {
+        /// The account's code.
+        code: Code,
+    },
+    /// An account that was never opened.
+    #[error("there is no account {code} of {owner:?}")]
+    UnknownAccount {
+        /// The code.
+        code: Code,
+        /// The owner.
+        owner: Option<Uuid>,
+    },
+    /// The account pays for nothing while it is frozen.
+    #[error("account {account} is frozen")]
+    AccountFrozen {
+        /// The account.
+        account: AccountId,
+    },
+    /// The account is closed for good.
+    #[error("account {account} is closed")]
+    AccountClosed {
+        /// The account.
+        account: AccountId,
+    },
+    /// Only an empty account can be closed.
+    #[error("account {account} is not empty")]
+    AccountNotEmpty {
+        /// The account.
+        account: AccountId,
+    },
+    /// Nothing can be booked in that month any more, or yet.
+    #[error("{month} is closed")]
+    PeriodClosed {
+        /// The month.
+        month: Month,
+    },
+    /// A month is closed after its end, not before.
+    #[error("{month} has not ended")]
+    PeriodRunning {
+        /// The month.
+        month: Month,
+    },
+    /// A month has something that must be looked at before it is closed.
+    #[error("{month} cannot be closed: {}", .reasons.join("; "))]
+    PeriodUnsettled {
+        /// The month.
+        month: Month,
+        /// What is in the way.
+        reasons: Vec<String>,
+    },
+    /// A journal entry that says too little, or too much.
+    #[error("this is no journal entry: {reason}")]
+    BadEntry {
+        /// What is wrong.
+        reason: &'static str,
+    },
+    /// A revenue leg without its bucket and dimensions.
+    #[error("{debit} → {credit} is revenue and needs its bucket and dimensions")]
+    NoLeaf {
+        /// The debited account's code.
+        debit: Code,
+        /// The credited account's code.
+        credit: Code,
+    },
+    /// There is no such group, or it moved nothing.
+    #[error("transfer {seq} heads no group that could be reversed")]
+    NothingToReverse {
+        /// The group's first transfer.
+        seq: i64,
+    },
+    /// Shares of a node that are none, or more than the node, or a time that does not go forward.
+    #[error("what is reported of {node_id} is no capacity")]
+    BadCapacity {
+        /// The node.
+        node_id: NodeId,
     },
     // Conflict: try again, or do not.
     /// The same event was posted before with another body.

@@ -1,11 +1,11 @@
-//! Holds: a tenant's credit set aside for a job until it is settled, voided or expired.
+//! Holds: an owner's credit set aside for an event until it is settled, voided or expired.
 
 use chrono::{DateTime, Utc};
-use primitives::id::{JobId, TenantId, TransferId};
-use primitives::money::{Currency, Nanos};
+use primitives::money::Nanos;
 use tokio::sync::oneshot;
+use uuid::Uuid;
 
-use crate::account::{AccountId, AccountKey};
+use crate::account::AccountKey;
 use crate::block::BlockRef;
 use crate::error::Error;
 
@@ -13,18 +13,18 @@ use crate::error::Error;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HoldPart {
     /// The pending transfer.
-    pub transfer_id: TransferId,
-    /// The lot's account.
-    pub account: AccountId,
+    pub seq: i64,
+    /// The lot.
+    pub debit: AccountKey,
+    /// Where the money will go.
+    pub credit: AccountKey,
     /// How much of the lot.
     pub amount: Nanos,
 }
 
-/// A hold that was decided; nothing of the job may leave before [`Hold::durable`] says that it is kept.
+/// A hold that was decided; nothing of the event may leave before [`Hold::durable`] says that it is kept.
 #[derive(Debug)]
 pub struct Hold {
-    /// The job.
-    pub job_id: JobId,
     /// The lots, in the order in which they are spent.
     pub parts: Vec<HoldPart>,
     pub(crate) durable: oneshot::Receiver<Result<BlockRef, Error>>,
@@ -46,30 +46,27 @@ impl Hold {
     }
 }
 
-/// A job's hold that is neither settled nor voided.
+/// A hold that is neither settled nor voided.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OpenHold {
-    /// The job.
-    pub job_id: JobId,
-    /// Whose credit it is.
-    pub tenant_id: TenantId,
-    /// The currency.
-    pub currency: Currency,
-    /// The lots, in the order in which they are spent.
+    /// The job, rental or dispute that it is for.
+    pub link: Uuid,
+    /// The lots, in the order in which they are spent; at least one.
     pub parts: Vec<HoldPart>,
     /// When the sweeper may void it.
     pub expires_at: DateTime<Utc>,
     /// The epoch of the writer that placed it.
     pub epoch: i64,
-    /// The group that placed it.
-    pub(crate) group_seq: i64,
-    /// The accounts of the parts, in the same order.
-    pub(crate) lots: Vec<AccountKey>,
 }
 
 impl OpenHold {
     /// All that is held.
     pub fn amount(&self) -> Nanos {
         Nanos(self.parts.iter().map(|part| part.amount.0).sum())
+    }
+
+    /// Whose credit it is.
+    pub(crate) fn owner(&self) -> Option<Uuid> {
+        self.parts.first().and_then(|part| part.debit.owner)
     }
 }

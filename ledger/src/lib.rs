@@ -12,26 +12,39 @@
 
 mod account;
 mod block;
+mod books;
+mod canonical;
+mod chart;
 mod core;
 pub mod economics;
 mod error;
 mod hold;
+mod leaf;
+mod period;
 pub mod proof;
 pub mod recipe;
 mod repo;
 mod row;
 mod transfer;
+pub mod unit;
 mod view;
 mod writer;
 
-pub use account::{AccountId, AccountKey, Code, Side};
+pub use account::{AccountId, AccountKey, AccountState, Priority};
 pub use block::BlockRef;
+pub use chart::{Code, Side};
 pub use error::Error;
 pub use hold::{Hold, HoldPart, OpenHold};
+pub use leaf::Leaf;
+pub use period::{BadMonth, Month, PeriodState};
+pub use recipe::Request;
+pub use recipe::capacity::{CapacityReport, CapacityShare, CapacityUse};
 pub use recipe::credit::{PromoGrant, TopUp};
-pub use recipe::job::{Dimensions, JobHold, JobSettlement, ProviderShare, UsageFact};
-pub use repo::{balance, job_transfers, open_holds, trial_balance, usage_facts};
-pub use transfer::{Bucket, Kind};
+pub use recipe::job::{Dimensions, JobHold, JobSettlement, Overrun, ProviderShare, UsageFact};
+pub use recipe::journal::{JournalEntry, JournalLine};
+pub use recipe::state::{AccountChange, PeriodChange};
+pub use repo::{balance, link_transfers, open_holds, trial_balance, usage_facts};
+pub use transfer::Kind;
 pub use view::{Balance, Lot, TransferView, TrialRow, UsageView};
 pub use writer::{Writer, WriterTask};
 

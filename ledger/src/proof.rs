@@ -7,14 +7,15 @@
 //!
 //! A *proof* is a file that `docs/verify.py` checks without a database and without us. *Shape*: JSON, one object a line.
 //!
-//! 1. The header: `format` (`tokengrid ledger proof v1`); `shard`; `from_height` and `to_height`, both included; `prev_hash`,
+//! 1. The header: `format` (`tokengrid ledger proof v2`); `shard`; `from_height` and `to_height`, both included; `prev_hash`,
 //!    the hash before the first block; `head`, the last block's: `shard`, `height`, `hash`, `at`, and, where it is signed,
 //!    `public_key` and `signature`. Keys, signatures and hashes are hexadecimal; a head's `at` is RFC 3339 with microseconds.
 //! 2. The blocks, lowest first, each with exactly what its hash covers, in the order in which it is hashed (`block.rs` has the
-//!    canonical form): the columns of `ledger.blocks` without shard and counts, then `accounts`, `groups`, `transfers` and
-//!    `facts`, whose rows have the columns of their tables without shard, block height and balances. Integers are of 64 bits,
-//!    amounts are nano-units, instants are microseconds since 1970; what is absent is null.
+//!    canonical form): the columns of `ledger.blocks` without shard and counts, then `accounts`, `leaves`, `transfers`, `usage`,
+//!    `capacity`, `states` and `periods`, whose rows have the columns of their tables without the shard and what is derived.
+//!    Instants are microseconds since 1970; what is absent is null.
 
+mod audit;
 mod export;
 mod read;
 mod verify;

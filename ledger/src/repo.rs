@@ -5,7 +5,7 @@ pub(crate) mod post;
 pub(crate) mod proof;
 mod read;
 
-pub use read::{balance, job_transfers, open_holds, trial_balance, usage_facts};
+pub use read::{balance, link_transfers, open_holds, trial_balance, usage_facts};
 
 use std::fmt::Display;
 

@@ -4,19 +4,17 @@
 use chrono::serde::{ts_microseconds, ts_microseconds_option};
 use chrono::{DateTime, Utc};
 use serde::{Serialize, Serializer};
-use sha2::{Digest, Sha256};
 use sqlx::{FromRow, Type};
 use uuid::Uuid;
 
 use crate::account::Account;
+use crate::leaf::Leaf;
 
 /// `ledger.accounts`, at its opening.
 #[derive(Clone, Debug, PartialEq, Eq, FromRow, Type, Serialize)]
 #[sqlx(type_name = "ledger.accounts")]
 pub(crate) struct AccountRow {
     pub id: i64,
-    #[serde(skip)]
-    pub shard: i16,
     #[serde(skip)]
     pub block_height: i64,
     pub code: i16,
@@ -25,16 +23,51 @@ pub(crate) struct AccountRow {
     pub unit: String,
     pub owner_id: Option<Uuid>,
     pub lot_id: Option<Uuid>,
+    pub priority: i16,
     #[serde(serialize_with = "ts_microseconds_option::serialize")]
     pub expires_at: Option<DateTime<Utc>>,
     #[serde(skip)]
-    pub debits_posted_nanos: i64,
+    pub debits_posted: i64,
     #[serde(skip)]
-    pub credits_posted_nanos: i64,
+    pub credits_posted: i64,
     #[serde(skip)]
-    pub debits_pending_nanos: i64,
+    pub debits_pending: i64,
     #[serde(skip)]
-    pub credits_pending_nanos: i64,
+    pub credits_pending: i64,
+    #[serde(skip)]
+    pub last_seq: i64,
+    #[serde(skip)]
+    pub transfers_count: i64,
+    #[serde(skip)]
+    pub state: String,
+    #[serde(skip)]
+    pub floor: Option<i64>,
+}
+
+impl AccountRow {
+    pub fn opened(account: &Account, block_height: i64) -> Self {
+        let key = account.key;
+        Self {
+            id: account.id.0,
+            block_height,
+            code: key.code.number(),
+            normal_side: key.code.side().as_str().to_owned(),
+            no_overdraft: key.code.no_overdraft(),
+            unit: key.unit.as_str().to_owned(),
+            owner_id: key.owner,
+            lot_id: key.lot,
+            priority: account.terms.priority.0,
+            expires_at: account.terms.expires_at,
+            debits_posted: 0,
+            credits_posted: 0,
+            debits_pending: 0,
+            credits_pending: 0,
+            last_seq: 0,
+            transfers_count: 0,
+            state: String::new(),
+            floor: None,
+        }
+    }
 }
 
 /// `ledger.blocks`.
@@ -47,16 +80,23 @@ pub(crate) struct BlockRow {
     pub epoch: i64,
     #[serde(serialize_with = "ts_microseconds::serialize")]
     pub at: DateTime<Utc>,
-    pub first_group_seq: i64,
-    #[serde(skip)]
-    pub groups_count: i32,
-    #[serde(skip)]
-    pub accounts_count: i32,
+    pub first_seq: i64,
     #[serde(skip)]
     pub transfers_count: i32,
     #[serde(skip)]
-    pub facts_count: i32,
+    pub accounts_count: i32,
+    #[serde(skip)]
+    pub leaves_count: i32,
+    #[serde(skip)]
+    pub usage_count: i32,
+    #[serde(skip)]
+    pub capacity_count: i32,
+    #[serde(skip)]
+    pub states_count: i32,
+    #[serde(skip)]
+    pub periods_count: i32,
     pub accounts_total: i64,
+    pub leaves_total: i32,
     pub open_from_seq: i64,
     #[serde(serialize_with = "hexadecimal")]
     pub prev_hash: Vec<u8>,
@@ -64,192 +104,142 @@ pub(crate) struct BlockRow {
     pub hash: Vec<u8>,
 }
 
-/// `ledger.groups`.
+/// `ledger.leaves`.
 #[derive(Clone, Debug, PartialEq, Eq, FromRow, Type, Serialize)]
-#[sqlx(type_name = "ledger.groups")]
-pub(crate) struct GroupRow {
+#[sqlx(type_name = "ledger.leaves")]
+pub(crate) struct LeafRow {
     #[serde(skip)]
     pub shard: i16,
-    pub seq: i64,
-    #[serde(skip)]
-    pub block_height: i64,
-    pub link_id: Uuid,
-    pub recipe: String,
-    #[serde(serialize_with = "hexadecimal")]
-    pub body_hash: Vec<u8>,
-    #[serde(serialize_with = "ts_microseconds::serialize")]
-    pub event_at: DateTime<Utc>,
-    #[serde(serialize_with = "ts_microseconds_option::serialize")]
-    pub expires_at: Option<DateTime<Utc>>,
-    pub reference: Option<String>,
+    pub id: i32,
+    pub bucket: String,
+    pub tenant_id: Option<Uuid>,
+    pub model: Option<String>,
+    pub node_id: Option<Uuid>,
+    pub provider_id: Option<Uuid>,
+    pub product_line: String,
+    pub meter: Option<String>,
+    pub waste: Option<String>,
+    pub price_id: Option<Uuid>,
+    pub of_period: Option<i16>,
+}
+
+impl LeafRow {
+    pub fn new(shard: i16, id: i32, leaf: &Leaf) -> Self {
+        Self {
+            shard,
+            id,
+            bucket: leaf.bucket.as_str().to_owned(),
+            tenant_id: leaf.tenant_id.map(Uuid::from),
+            model: leaf.model.clone(),
+            node_id: leaf.node_id.map(Uuid::from),
+            provider_id: leaf.provider_id.map(Uuid::from),
+            product_line: leaf.product_line.clone(),
+            meter: leaf.meter.clone(),
+            waste: leaf.waste.map(|waste| waste.as_str().to_owned()),
+            price_id: leaf.price_id.map(Uuid::from),
+            of_period: leaf.of_period.map(|month| month.number()),
+        }
+    }
 }
 
 /// `ledger.transfers`.
 #[derive(Clone, Debug, PartialEq, Eq, FromRow, Type, Serialize)]
 #[sqlx(type_name = "ledger.transfers")]
 pub(crate) struct TransferRow {
-    #[serde(skip)]
-    pub shard: i16,
-    pub group_seq: i64,
-    pub position: i16,
-    pub id: Uuid,
-    pub kind: String,
+    pub seq: i64,
     pub debit_account_id: i64,
     pub credit_account_id: i64,
-    pub amount_nanos: i64,
-    pub pending_id: Option<Uuid>,
-    pub bucket: Option<String>,
-    pub tenant_id: Option<Uuid>,
-    pub model: Option<String>,
-    pub node_id: Option<Uuid>,
-    pub provider_id: Option<Uuid>,
-    pub product_line: Option<String>,
+    pub amount: i64,
+    pub debit_prev_seq: i64,
+    pub credit_prev_seq: i64,
+    pub leaf_id: Option<i32>,
+    pub kind: i16,
+    pub recipe: Option<i16>,
+    pub period: Option<i16>,
+    pub pending_seq: Option<i64>,
+    #[serde(serialize_with = "ts_microseconds_option::serialize")]
+    pub event_at: Option<DateTime<Utc>>,
+    #[serde(serialize_with = "ts_microseconds_option::serialize")]
+    pub expires_at: Option<DateTime<Utc>>,
+    pub reverses_seq: Option<i64>,
+    pub link_id: Option<Uuid>,
+    pub body: Option<i64>,
+    pub reference: Option<String>,
 }
 
 /// `ledger.usage_facts`.
 #[derive(Clone, Debug, PartialEq, Eq, FromRow, Type, Serialize)]
 #[sqlx(type_name = "ledger.usage_facts")]
-pub(crate) struct FactRow {
-    #[serde(skip)]
-    pub shard: i16,
-    pub group_seq: i64,
-    pub job_id: Uuid,
-    pub segment: i16,
-    pub meter: String,
-    pub tenant_id: Uuid,
-    pub model: String,
-    pub node_id: Uuid,
-    pub provider_id: Uuid,
+pub(crate) struct UsageRow {
+    pub seq: i64,
     pub quantity: i64,
-    pub price_id: Uuid,
-    pub amount_nanos: i64,
+    pub amount: i64,
+    pub leaf_id: i32,
+    pub compute_ms: i32,
+    pub line: i16,
+    pub segment: i16,
+}
+
+/// `ledger.capacity_facts`.
+#[derive(Clone, Debug, PartialEq, Eq, FromRow, Type, Serialize)]
+#[sqlx(type_name = "ledger.capacity_facts")]
+pub(crate) struct CapacityRow {
+    pub seq: i64,
+    pub leaf_id: i32,
+    pub line: i16,
+    pub share_ppm: i32,
+    pub rcu_milli: i32,
     #[serde(serialize_with = "ts_microseconds::serialize")]
-    pub event_at: DateTime<Utc>,
+    pub from_at: DateTime<Utc>,
+    #[serde(serialize_with = "ts_microseconds::serialize")]
+    pub to_at: DateTime<Utc>,
+}
+
+/// `ledger.account_states`.
+#[derive(Clone, Debug, PartialEq, Eq, FromRow, Type, Serialize)]
+#[sqlx(type_name = "ledger.account_states")]
+pub(crate) struct StateRow {
+    pub seq: i64,
+    pub account_id: i64,
+    pub state: String,
+    pub floor: Option<i64>,
+}
+
+/// `ledger.period_states`.
+#[derive(Clone, Debug, PartialEq, Eq, FromRow, Type, Serialize)]
+#[sqlx(type_name = "ledger.period_states")]
+pub(crate) struct PeriodRow {
+    pub seq: i64,
+    pub period: i16,
+    pub state: String,
+}
+
+/// `ledger.checkpoints`: derived, so no hash covers it.
+#[derive(Clone, Debug, PartialEq, Eq, FromRow, Type)]
+#[sqlx(type_name = "ledger.checkpoints")]
+pub(crate) struct CheckpointRow {
+    pub account_id: i64,
+    pub seq: i64,
+    pub debits_posted: i64,
+    pub credits_posted: i64,
+    pub debits_pending: i64,
+    pub credits_pending: i64,
+}
+
+impl CheckpointRow {
+    /// What an account has after its last transfer.
+    pub fn of(account: &Account) -> Self {
+        Self {
+            account_id: account.id.0,
+            seq: account.last_seq,
+            debits_posted: account.debits_posted,
+            credits_posted: account.credits_posted,
+            debits_pending: account.debits_pending,
+            credits_pending: account.credits_pending,
+        }
+    }
 }
 
 fn hexadecimal<S: Serializer>(bytes: &[u8], to: S) -> Result<S::Ok, S::Error> {
     to.serialize_str(&hex::encode(bytes))
-}
-
-/// Bytes on their way into SHA-256; the form is described in [`crate::block`].
-pub(crate) struct Canonical(pub Sha256);
-
-impl Canonical {
-    pub fn i16(&mut self, value: i16) {
-        self.0.update(value.to_le_bytes());
-    }
-
-    pub fn i64(&mut self, value: i64) {
-        self.0.update(value.to_le_bytes());
-    }
-
-    pub fn count(&mut self, count: usize) {
-        let count = u32::try_from(count).expect("no list in a block has four billion rows");
-        self.0.update(count.to_le_bytes());
-    }
-
-    pub fn bytes(&mut self, bytes: &[u8]) {
-        self.0.update(bytes);
-    }
-
-    pub fn uuid(&mut self, uuid: Uuid) {
-        self.0.update(uuid.as_bytes());
-    }
-
-    pub fn text(&mut self, text: &str) {
-        self.count(text.len());
-        self.0.update(text.as_bytes());
-    }
-
-    pub fn instant(&mut self, instant: DateTime<Utc>) {
-        self.i64(instant.timestamp_micros());
-    }
-
-    pub fn option<T>(&mut self, value: Option<T>, write: impl FnOnce(&mut Self, T)) {
-        self.0.update([u8::from(value.is_some())]);
-        if let Some(value) = value {
-            write(self, value);
-        }
-    }
-}
-
-impl AccountRow {
-    pub fn opened(account: &Account, shard: i16, block_height: i64) -> Self {
-        let key = account.key;
-        Self {
-            id: account.id.0,
-            shard,
-            block_height,
-            code: key.code.number(),
-            normal_side: key.code.side().as_str().to_owned(),
-            no_overdraft: key.code.no_overdraft(),
-            unit: key.unit.as_str().to_owned(),
-            owner_id: key.owner,
-            lot_id: key.lot,
-            expires_at: account.expires_at,
-            debits_posted_nanos: 0,
-            credits_posted_nanos: 0,
-            debits_pending_nanos: 0,
-            credits_pending_nanos: 0,
-        }
-    }
-
-    pub fn write(&self, out: &mut Canonical) {
-        out.i64(self.id);
-        out.i16(self.code);
-        out.text(&self.normal_side);
-        out.bytes(&[u8::from(self.no_overdraft)]);
-        out.text(&self.unit);
-        out.option(self.owner_id, Canonical::uuid);
-        out.option(self.lot_id, Canonical::uuid);
-        out.option(self.expires_at, Canonical::instant);
-    }
-}
-
-impl GroupRow {
-    pub fn write(&self, out: &mut Canonical) {
-        out.i64(self.seq);
-        out.uuid(self.link_id);
-        out.text(&self.recipe);
-        out.bytes(&self.body_hash);
-        out.instant(self.event_at);
-        out.option(self.expires_at, Canonical::instant);
-        out.option(self.reference.as_deref(), Canonical::text);
-    }
-}
-
-impl TransferRow {
-    pub fn write(&self, out: &mut Canonical) {
-        out.i64(self.group_seq);
-        out.i16(self.position);
-        out.uuid(self.id);
-        out.text(&self.kind);
-        out.i64(self.debit_account_id);
-        out.i64(self.credit_account_id);
-        out.i64(self.amount_nanos);
-        out.option(self.pending_id, Canonical::uuid);
-        out.option(self.bucket.as_deref(), Canonical::text);
-        out.option(self.tenant_id, Canonical::uuid);
-        out.option(self.model.as_deref(), Canonical::text);
-        out.option(self.node_id, Canonical::uuid);
-        out.option(self.provider_id, Canonical::uuid);
-        out.option(self.product_line.as_deref(), Canonical::text);
-    }
-}
-
-impl FactRow {
-    pub fn write(&self, out: &mut Canonical) {
-        out.i64(self.group_seq);
-        out.uuid(self.job_id);
-        out.i16(self.segment);
-        out.text(&self.meter);
-        out.uuid(self.tenant_id);
-        out.text(&self.model);
-        out.uuid(self.node_id);
-        out.uuid(self.provider_id);
-        out.i64(self.quantity);
-        out.uuid(self.price_id);
-        out.i64(self.amount_nanos);
-        out.instant(self.event_at);
-    }
 }

@@ -1,82 +1,72 @@
-//! Transfers: the kinds, the economics tags, and how their identifiers come about.
+//! Transfers: the kinds, and a transfer as a recipe writes it.
 
-use primitives::id::{NodeId, ProviderId, TenantId, TransferId};
+use primitives::id::TransferId;
 use primitives::money::Nanos;
-use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use crate::account::AccountKey;
+use crate::leaf::Leaf;
+
+/// Transfers of one shard are numbered from `shard × SEQS_PER_SHARD + 1` on.
+pub(crate) const SEQS_PER_SHARD: i64 = 1_000_000_000_000_000;
 
 /// What a transfer does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(i16)]
 pub enum Kind {
-    /// Moves money.
-    Posted,
-    /// Holds money until it is captured or voided.
-    Pending,
+    /// Moves an amount.
+    Posted = 1,
+    /// Holds an amount until it is captured or voided.
+    Pending = 2,
     /// Moves at most what a hold holds, and releases the rest.
-    Capture,
+    Capture = 3,
     /// Releases all that a hold holds.
-    Void,
+    Void = 4,
+    /// Moves nothing and heads a group of facts alone.
+    Note = 5,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 4] = [Self::Posted, Self::Pending, Self::Capture, Self::Void];
+    pub const ALL: [Self; 5] = [Self::Posted, Self::Pending, Self::Capture, Self::Void, Self::Note];
 
-    /// The word stored and shown.
+    /// The number stored.
+    pub fn number(self) -> i16 {
+        self as i16
+    }
+
+    /// The word shown; `ledger.kinds` has the same.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Posted => "posted",
             Self::Pending => "pending",
             Self::Capture => "capture",
             Self::Void => "void",
+            Self::Note => "note",
         }
     }
 
-    /// The kind of that word.
-    pub fn from_word(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.as_str() == word)
+    /// The kind of that number.
+    pub fn from_number(number: i16) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.number() == number)
     }
 }
 
-/// Where a revenue leg belongs in token economics; each has exactly one.
-///
-/// *Source*: `token-economics.md` §4. A bucket joins when the first recipe uses it; the database knows them all.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Bucket {
-    /// Enters scale × efficiency × value.
-    Productive,
-}
-
-impl Bucket {
-    /// The word stored.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Productive => "PRODUCTIVE",
-        }
-    }
-}
-
-/// The dimensions of a revenue or cost leg: the leaf of every economics report.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Leaf {
-    pub tenant_id: TenantId,
-    pub model: String,
-    pub node_id: NodeId,
-    pub provider_id: ProviderId,
-    pub product_line: String,
-}
-
-/// A transfer as a recipe writes it, before accounts have numbers.
+/// A transfer as a recipe writes it, before it and its accounts have numbers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Draft {
     pub movement: Movement,
     pub debit: AccountKey,
     pub credit: AccountKey,
     pub amount: Nanos,
-    pub bucket: Option<Bucket>,
     pub leaf: Option<Leaf>,
+}
+
+impl Draft {
+    /// Moves an amount.
+    pub fn posted(debit: AccountKey, credit: AccountKey, amount: Nanos, leaf: Option<Leaf>) -> Self {
+        Self { movement: Movement::Posted, debit, credit, amount, leaf }
+    }
 }
 
 /// What a draft does, with the hold that it resolves.
@@ -84,8 +74,8 @@ pub(crate) struct Draft {
 pub(crate) enum Movement {
     Posted,
     Pending,
-    Capture { of: TransferId, held: Nanos },
-    Void { of: TransferId, held: Nanos },
+    Capture { of: i64, held: Nanos },
+    Void { of: i64, held: Nanos },
 }
 
 impl Movement {
@@ -99,7 +89,7 @@ impl Movement {
     }
 
     /// The hold that it resolves.
-    pub fn resolves(self) -> Option<TransferId> {
+    pub fn resolves(self) -> Option<i64> {
         match self {
             Self::Posted | Self::Pending => None,
             Self::Capture { of, .. } | Self::Void { of, .. } => Some(of),
@@ -117,19 +107,24 @@ impl Movement {
     }
 }
 
-/// The identifier of a group's transfer: the same group gives the same identifiers however often it is tried.
+/// A transfer's identifier where people see it: its number, in the shape of other identifiers.
 ///
-/// *Shape*: a UUIDv7 with the first 48 bits (the time) of the link and 74 bits of SHA-256 over link, recipe and position.
-pub(crate) fn transfer_id(link: Uuid, recipe: &str, position: i16) -> TransferId {
+/// *Shape*: a UUIDv8 whose last 62 bits are the number.
+pub(crate) fn transfer_id(seq: i64) -> TransferId {
+    let number = u64::try_from(seq).expect("transfers are numbered from 1 on");
+    let bytes = (u128::from(number)).to_be_bytes();
+    TransferId(uuid::Builder::from_bytes(bytes).with_version(uuid::Version::Custom).into_uuid())
+}
+
+/// The identifier of an event that is named by others: a UUIDv8 of SHA-256 over what names it.
+pub(crate) fn named_link(parts: &[&[u8]]) -> Uuid {
+    use sha2::{Digest, Sha256};
+
     let mut hasher = Sha256::new();
-    hasher.update(link.as_bytes());
-    hasher.update(recipe.as_bytes());
-    hasher.update(position.to_le_bytes());
-    let digest = hasher.finalize();
+    parts.iter().for_each(|part| hasher.update(part));
     let mut bytes = [0; 16];
-    bytes[..6].copy_from_slice(&link.as_bytes()[..6]);
-    bytes[6..].copy_from_slice(&digest[..10]);
-    TransferId(uuid::Builder::from_bytes(bytes).with_version(uuid::Version::SortRand).into_uuid())
+    bytes.copy_from_slice(&hasher.finalize()[..16]);
+    uuid::Builder::from_bytes(bytes).with_version(uuid::Version::Custom).into_uuid()
 }
 
 #[cfg(test)]
@@ -137,13 +132,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_transfers_identifier_is_a_v7_of_its_links_time() {
-        let link: Uuid = "01920000-1234-7000-8000-000000000001".parse().unwrap();
-        let (a, b) = (transfer_id(link, "job_hold", 0).0, transfer_id(link, "job_hold", 1).0);
-        assert_eq!(a, transfer_id(link, "job_hold", 0).0);
-        assert_ne!(a, b);
-        assert_ne!(a, transfer_id(link, "job_void", 0).0);
-        assert_eq!(a.get_version(), Some(uuid::Version::SortRand));
-        assert_eq!(a.get_timestamp(), link.get_timestamp());
+    fn a_transfers_identifier_ends_with_its_number() {
+        assert_eq!(transfer_id(0x1234).0.to_string(), "00000000-0000-8000-8000-000000001234");
+        let last = transfer_id(99 * SEQS_PER_SHARD + SEQS_PER_SHARD - 1);
+        assert_ne!(last, transfer_id(98 * SEQS_PER_SHARD + SEQS_PER_SHARD - 1));
+        assert_eq!(last.0.get_version(), Some(uuid::Version::Custom));
     }
 }

@@ -5,8 +5,9 @@ use primitives::id::{NodeId, PriceId, ProviderId, TransferId};
 use primitives::money::{Currency, Nanos};
 use uuid::Uuid;
 
-use crate::account::{AccountId, Code};
+use crate::account::AccountId;
 use crate::block::BlockRef;
+use crate::chart::Code;
 use crate::transfer::Kind;
 
 /// A tenant's credit in one currency.
@@ -85,6 +86,10 @@ pub struct UsageView {
     pub price_id: PriceId,
     /// What it was charged.
     pub amount: Nanos,
+    /// Why it is not effective; none when it is.
+    pub waste: Option<String>,
+    /// How long the deployment worked for it. *Units*: milliseconds.
+    pub compute_ms: i32,
     /// When.
     pub event_at: DateTime<Utc>,
 }

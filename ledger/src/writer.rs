@@ -15,7 +15,7 @@ use crate::error::Error;
 use crate::hold::{Hold, HoldPart, OpenHold};
 use crate::recipe::Request;
 use crate::recipe::credit::{PromoGrant, TopUp};
-use crate::recipe::job::{JobHold, JobSettlement, JobVoid};
+use crate::recipe::job::{JobHold, JobSettlement, Void};
 use crate::repo;
 
 /// How many requests may wait for the writer; who comes later waits outside.
@@ -57,11 +57,10 @@ impl Writer {
     ///
     /// *Errors*: [`Error::InsufficientFunds`] with what is missing.
     pub async fn hold(&self, hold: JobHold) -> Result<Hold, Error> {
-        let job_id = hold.job_id;
         let (decided, decision) = oneshot::channel();
-        let durable = self.send(Request::Hold(hold), Some(decided)).await?;
+        let durable = self.send(hold.into(), Some(decided)).await?;
         let parts = decision.await.map_err(|_| Error::Stopped)??;
-        Ok(Hold { job_id, parts, durable, block: None })
+        Ok(Hold { parts, durable, block: None })
     }
 
     /// Ends a job: what it cost is taken, the rest of its hold is free, its providers are credited and its usage is kept; all
@@ -69,24 +68,24 @@ impl Writer {
     ///
     /// *Errors*: [`Error::NoOpenHold`], [`Error::ChargeAboveHold`], [`Error::UsageMismatch`], [`Error::StrangersHold`].
     pub async fn settle(&self, settlement: JobSettlement) -> Result<BlockRef, Error> {
-        self.post(Request::Settle(settlement)).await
+        self.post(settlement).await
     }
 
     /// Ends a job that failed: its whole hold is free, durably on return.
     ///
     /// *Errors*: [`Error::NoOpenHold`] when there is none, or it was settled.
     pub async fn void(&self, job_id: JobId) -> Result<BlockRef, Error> {
-        self.post(Request::Void(JobVoid { job_id })).await
+        self.post(Void { link: job_id.0 }).await
     }
 
     /// Gives a tenant a promo lot, durably on return.
     pub async fn grant_promo(&self, grant: PromoGrant) -> Result<BlockRef, Error> {
-        self.post(Request::Promo(grant)).await
+        self.post(grant).await
     }
 
     /// Credits a tenant's payment, durably on return.
     pub async fn top_up(&self, top_up: TopUp) -> Result<BlockRef, Error> {
-        self.post(Request::TopUp(top_up)).await
+        self.post(top_up).await
     }
 
     /// Voids the holds whose time is over, and tells how many; for a sweeper that runs every few seconds.
@@ -107,7 +106,7 @@ impl Writer {
         };
         let mut answers = Vec::new();
         for hold in holds.iter().filter(|hold| which(hold)) {
-            answers.push(self.send(Request::Void(JobVoid { job_id: hold.job_id }), None).await?);
+            answers.push(self.send(Void { link: hold.link }.into(), None).await?);
         }
         let mut voided = 0;
         for answer in answers {
@@ -121,8 +120,9 @@ impl Writer {
         Ok(voided)
     }
 
-    async fn post(&self, request: Request) -> Result<BlockRef, Error> {
-        self.send(request, None).await?.await.map_err(|_| Error::Stopped)?
+    /// Books any business event, durably on return; [`recipe::TEMPLATES`](crate::recipe::TEMPLATES) tells what each one does.
+    pub async fn post(&self, event: impl Into<Request>) -> Result<BlockRef, Error> {
+        self.send(event.into(), None).await?.await.map_err(|_| Error::Stopped)?
     }
 
     async fn send(

@@ -115,6 +115,8 @@ pub enum TransferKind {
     Capture,
     /// Releases all that a hold holds.
     Void,
+    /// Moves nothing and heads a group of facts alone.
+    Note,
 }
 
 /// A block of the ledger's chain.
@@ -154,7 +156,7 @@ impl ReceiptQuery {
         let job = find(&mut conn, tenant_id, job_id).await?;
         let usage = ledger::usage_facts(&mut conn, job_id).await?;
         let lines = lines(&mut conn, &usage, job.currency).await?;
-        let transfers = ledger::job_transfers(&mut conn, job_id).await?;
+        let transfers = ledger::link_transfers(&mut conn, job_id.0).await?;
         let leases = broker::lease::of_job(&mut conn, job_id).await?;
         let ended = job.ended_at.is_some();
         let segments = leases.into_iter().map(|lease| ReceiptSegment::new(lease, &usage, ended)).collect();

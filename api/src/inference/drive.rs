@@ -6,7 +6,7 @@ use std::time::Duration;
 use broker::JobStream;
 use broker::job::{EndReason, FailureCode, JobEnd, JobEvent, JobStatus, Outcome, Segment};
 use chrono::{DateTime, Utc};
-use ledger::{Dimensions, Hold, JobSettlement, ProviderShare, UsageFact};
+use ledger::{Dimensions, Hold, JobSettlement, Overrun, ProviderShare, UsageFact};
 use primitives::money::{Money, Nanos};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::sync::CancellationToken;
@@ -144,6 +144,7 @@ async fn settle(inference: &Inference, admitted: &Admitted, end: &End, times: Ti
         let settlement = JobSettlement {
             job_id: job.job_id,
             charge,
+            overrun: Overrun::Refuse,
             shares: shares(&end.segments, charge)?,
             usage,
             dimensions: Dimensions {
@@ -205,6 +206,8 @@ fn usage(admitted: &Admitted, segments: &[Segment]) -> Result<Vec<UsageFact>, Er
                 quantity: line.quantity.into(),
                 price_id: line.price_id,
                 amount: line.amount,
+                waste: None,
+                compute_ms: 0,
             });
         }
         before = so_far;

@@ -70,7 +70,25 @@ pub enum Waste {
 }
 
 impl Waste {
-    /// The word in files.
+    /// Every reason.
+    pub const ALL: [Self; 9] = [
+        Self::SloMiss,
+        Self::Aborted,
+        Self::RetryDup,
+        Self::HedgeLoser,
+        Self::SpecRejected,
+        Self::PreemptRecompute,
+        Self::Uncertified,
+        Self::Probe,
+        Self::Refunded,
+    ];
+
+    /// The reason of that word.
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|waste| waste.as_str() == word)
+    }
+
+    /// The word stored and in files.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::SloMiss => "slo_miss",

@@ -49,9 +49,10 @@ impl ProvenBlock {
     }
 }
 
-/// Where a shard's chain ends now; none before its first block.
+/// Where a shard's chain ends now; none before its first block. What it tells is durable: nobody will have to take it back.
 pub async fn head(conn: &mut PgConnection, shard: i16) -> Result<Option<Head>, Error> {
     let tip = post::tip(conn, shard).await?;
+    post::flush(conn).await?;
     head_at(conn, shard, tip.block.height).await
 }
 

@@ -2,14 +2,16 @@
 
 use sqlx::{Connection, PgConnection};
 
+use super::audit::Audit;
 use super::read;
 use crate::account::AccountId;
 use crate::block::{Block, BlockRef};
+use crate::core::Tip;
 use crate::error::Error;
 use crate::repo::{post, proof as repo};
 
 /// How many wrong balances are named.
-const WRONG_BALANCES_MAX: i64 = 100;
+const WRONG_BALANCES_MAX: usize = 100;
 
 /// What the verifier found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -24,7 +26,7 @@ pub struct Verification {
     pub heads: Vec<(i16, BlockRef)>,
     /// The first bad block of each shard that has one.
     pub bad_blocks: Vec<BadBlock>,
-    /// Accounts whose balance is not the sum of their transfers; at most a hundred are named.
+    /// Accounts whose balance, history or state is not what their transfers and states make of it; at most a hundred are named.
     pub wrong_balances: Vec<AccountId>,
 }
 
@@ -55,10 +57,19 @@ pub async fn verify(conn: &mut PgConnection, mut watch: impl FnMut(i64, i64)) ->
     let mut tx = conn.begin().await?;
     repo::freeze(&mut tx).await?;
     let mut found = Verification::default();
+    let mut audit = Audit::default();
     for shard in repo::shards(&mut tx).await? {
-        verify_shard(&mut tx, shard, &mut found, &mut watch).await?;
+        verify_shard(&mut tx, shard, &mut found, &mut audit, &mut watch).await?;
     }
-    found.wrong_balances = repo::wrong_balances(&mut tx, WRONG_BALANCES_MAX).await?;
+    // Where a block is bad, rows may be missing or too many all over.
+    if found.bad_blocks.is_empty() && repo::counts(&mut tx).await? != audit.seen {
+        let (shard, head) = found.heads.last().copied().unwrap_or((0, BlockRef::GENESIS));
+        let reason = "there are rows that belong to no block";
+        found.bad_blocks.push(BadBlock { shard, height: head.height + 1, reason });
+    }
+    found.transfers = audit.seen.transfers;
+    found.facts = audit.seen.usage;
+    found.wrong_balances = audit.wrong_accounts(&mut tx, WRONG_BALANCES_MAX).await?;
     tx.commit().await?;
     Ok(found)
 }
@@ -67,60 +78,72 @@ async fn verify_shard(
     conn: &mut PgConnection,
     shard: i16,
     found: &mut Verification,
+    audit: &mut Audit,
     watch: &mut impl FnMut(i64, i64),
 ) -> Result<(), Error> {
     let last = post::tip(conn, shard).await?.block.height;
-    let mut head = BlockRef::GENESIS;
-    let mut seen = repo::Counts::default();
+    let mut good = Tip::genesis(shard);
+    let mut bad = false;
+    let mut read = 0;
     loop {
-        let page = read::page(conn, shard, head.height).await?;
+        let page = read::page(conn, shard, read).await?;
         if page.is_empty() {
             break;
         }
         for block in page {
-            if let Some(reason) = fault(&block, head, &seen) {
-                found.bad_blocks.push(BadBlock { shard, height: head.height + 1, reason });
-                return Ok(());
+            read = block.row.height;
+            let misfit = audit.add(&block.rows);
+            if bad {
+                // The rest is read for its balances alone.
+                continue;
             }
-            seen.accounts += i64::from(block.row.accounts_count);
-            seen.groups += i64::from(block.row.groups_count);
-            seen.transfers += i64::from(block.row.transfers_count);
-            seen.facts += i64::from(block.row.facts_count);
-            head = BlockRef { height: block.row.height, hash: block.hash() };
+            if let Some(reason) = fault(&block, &good).or(misfit) {
+                found.bad_blocks.push(BadBlock { shard, height: good.block.height + 1, reason });
+                bad = true;
+                continue;
+            }
+            good = Tip {
+                block: BlockRef { height: block.row.height, hash: block.hash() },
+                at: block.row.at,
+                next_seq: block.row.first_seq + i64::from(block.row.transfers_count),
+                accounts_total: block.row.accounts_total,
+                leaves_total: block.row.leaves_total,
+                open_from_seq: block.row.open_from_seq,
+            };
         }
-        watch(head.height, last);
+        watch(read, last);
     }
-    if repo::counts(conn, shard).await? != seen {
-        let reason = "there are rows that belong to no block";
-        found.bad_blocks.push(BadBlock { shard, height: head.height + 1, reason });
-    }
-    found.blocks += head.height;
-    found.transfers += seen.transfers;
-    found.facts += seen.facts;
-    found.heads.push((shard, head));
+    found.blocks += good.block.height;
+    found.heads.push((shard, good.block));
     Ok(())
 }
 
-/// What is wrong with the block after `head`, if anything.
-fn fault(block: &Block, head: BlockRef, seen: &repo::Counts) -> Option<&'static str> {
-    let row = &block.row;
+/// What is wrong with the block after the one that ends at `tip`, if anything.
+fn fault(block: &Block, tip: &Tip) -> Option<&'static str> {
+    let Block { row, rows, .. } = block;
     let same = |count: i32, rows: usize| i64::from(count) == rows as i64;
-    if row.height != head.height + 1 {
+    if row.height != tip.block.height + 1 {
         Some("a block is missing")
-    } else if row.prev_hash != head.hash {
+    } else if row.prev_hash != tip.block.hash {
         Some("it does not follow the block before")
-    } else if row.first_group_seq != seen.groups + 1
-        || !(0..)
-            .zip(&block.groups)
-            .all(|(i, group)| group.seq == row.first_group_seq + i && group.block_height == row.height)
+    } else if row.at < tip.at {
+        Some("it is older than the block before")
+    } else if row.first_seq != tip.next_seq
+        || !(row.first_seq..).zip(&rows.transfers).all(|(seq, transfer)| transfer.seq == seq)
+        || rows.transfers.first().is_some_and(|transfer| transfer.link_id.is_none())
     {
-        Some("its groups are not numbered without gaps")
-    } else if row.accounts_total != seen.accounts + i64::from(row.accounts_count) {
-        Some("its accounts are miscounted")
-    } else if !(same(row.groups_count, block.groups.len())
-        && same(row.accounts_count, block.accounts.len())
-        && same(row.transfers_count, block.transfers.len())
-        && same(row.facts_count, block.facts.len()))
+        Some("its transfers are not numbered without gaps")
+    } else if row.accounts_total != tip.accounts_total + i64::from(row.accounts_count)
+        || row.leaves_total != tip.leaves_total + row.leaves_count
+    {
+        Some("its accounts or leaves are miscounted")
+    } else if !(same(row.accounts_count, rows.accounts.len())
+        && same(row.leaves_count, rows.leaves.len())
+        && same(row.transfers_count, rows.transfers.len())
+        && same(row.usage_count, rows.usage.len())
+        && same(row.capacity_count, rows.capacity.len())
+        && same(row.states_count, rows.states.len())
+        && same(row.periods_count, rows.periods.len()))
     {
         Some("rows are missing or added")
     } else if row.hash != block.hash() {

@@ -3,24 +3,31 @@
 use chrono::{DateTime, Utc};
 use primitives::id::TenantId;
 use primitives::money::{Currency, Nanos};
-use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use crate::account::{AccountKey, Code};
+use super::{Entry, Recipe, Template, leg, positive};
+use crate::account::{AccountKey, Priority, Terms};
+use crate::books::Books;
+use crate::canonical::Canonical;
+use crate::chart::Code;
 use crate::error::Error;
-use crate::row::Canonical;
-use crate::transfer::{Draft, Movement};
+use crate::transfer::{Draft, named_link};
 
-/// The recipe of [`PromoGrant`].
-pub const PROMO_GRANT: &str = "promo_grant";
-/// The recipe of [`TopUp`].
-pub const TOP_UP: &str = "top_up";
+pub(crate) static TOP_UP: Template = Template {
+    number: 20,
+    name: "top_up",
+    event: "A tenant's money came in at the bank.",
+    legs: &[leg("1000 bank", "2000 paid credits", "what was paid")],
+};
+
+pub(crate) static PROMO_GRANT: Template = Template {
+    number: 21,
+    name: "promo_grant",
+    event: "A tenant is given credit, as a lot of its own.",
+    legs: &[leg("2019 promo contra", "2010 promo credits", "the gift")],
+};
 
 /// Gives a tenant credit, as a lot of its own.
-///
-/// | Dr | Cr | amount |
-/// |---|---|---|
-/// | 2019 promo contra | 2010 promo credits | the gift |
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PromoGrant {
     /// To whom.
@@ -36,10 +43,6 @@ pub struct PromoGrant {
 }
 
 /// Credits a tenant with money that came in at the bank.
-///
-/// | Dr | Cr | amount |
-/// |---|---|---|
-/// | 1000 bank | 2000 paid credits | what was paid |
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TopUp {
     /// Whose money.
@@ -52,50 +55,57 @@ pub struct TopUp {
     pub reference: String,
 }
 
-impl PromoGrant {
-    /// The lot's account.
-    pub(crate) fn lot(&self) -> AccountKey {
-        AccountKey::lot(Code::PromoCredits, self.tenant_id, self.lot_id, self.currency)
+impl Recipe for PromoGrant {
+    fn template(&self) -> &'static Template {
+        &PROMO_GRANT
     }
 
-    pub(crate) fn drafts(&self) -> Result<Vec<Draft>, Error> {
+    fn link(&self) -> Uuid {
+        self.lot_id
+    }
+
+    fn body(&self, out: &mut Canonical) {
+        out.uuid(self.tenant_id.0);
+        out.i64(self.amount.0);
+        out.text(self.currency.as_str());
+        out.option(self.expires_at, Canonical::instant);
+    }
+
+    fn owners(&self) -> Vec<Uuid> {
+        vec![self.tenant_id.0]
+    }
+
+    fn entry(&self, _: &Books, _: DateTime<Utc>) -> Result<Entry, Error> {
+        let lot = AccountKey::lot(Code::PromoCredits, self.tenant_id, self.lot_id, self.currency);
         let contra = AccountKey::platform(Code::PromoContra, self.currency);
-        credit("promo grant", contra, self.lot(), self.amount)
-    }
-
-    pub(crate) fn write(&self, body: &mut Canonical) {
-        body.uuid(self.tenant_id.0);
-        body.i64(self.amount.0);
-        body.text(self.currency.as_str());
-        body.option(self.expires_at, Canonical::instant);
+        let terms = Terms { priority: Priority::PROMO, expires_at: self.expires_at };
+        let draft = Draft::posted(contra, lot, positive("promo grant", self.amount)?, None);
+        Ok(Entry { terms: vec![(lot, terms)], ..Entry::of(vec![draft]) })
     }
 }
 
-impl TopUp {
-    /// The group's link: a UUIDv8 of SHA-256 over tenant and reference.
-    pub(crate) fn link(&self) -> Uuid {
-        let mut hasher = Sha256::new();
-        hasher.update(self.tenant_id.0.as_bytes());
-        hasher.update(self.reference.as_bytes());
-        let mut bytes = [0; 16];
-        bytes.copy_from_slice(&hasher.finalize()[..16]);
-        uuid::Builder::from_bytes(bytes).with_version(uuid::Version::Custom).into_uuid()
+impl Recipe for TopUp {
+    fn template(&self) -> &'static Template {
+        &TOP_UP
     }
 
-    pub(crate) fn drafts(&self) -> Result<Vec<Draft>, Error> {
+    fn link(&self) -> Uuid {
+        named_link(&[self.tenant_id.0.as_bytes(), self.reference.as_bytes()])
+    }
+
+    fn body(&self, out: &mut Canonical) {
+        out.i64(self.amount.0);
+        out.text(self.currency.as_str());
+    }
+
+    fn owners(&self) -> Vec<Uuid> {
+        vec![self.tenant_id.0]
+    }
+
+    fn entry(&self, _: &Books, _: DateTime<Utc>) -> Result<Entry, Error> {
         let bank = AccountKey::platform(Code::Bank, self.currency);
-        credit("top-up", bank, AccountKey::owned(Code::PaidCredits, self.tenant_id, self.currency), self.amount)
+        let credits = AccountKey::owned(Code::PaidCredits, self.tenant_id, self.currency);
+        let draft = Draft::posted(bank, credits, positive("top-up", self.amount)?, None);
+        Ok(Entry { reference: Some(self.reference.clone()), ..Entry::of(vec![draft]) })
     }
-
-    pub(crate) fn write(&self, body: &mut Canonical) {
-        body.i64(self.amount.0);
-        body.text(self.currency.as_str());
-    }
-}
-
-fn credit(what: &'static str, debit: AccountKey, credit: AccountKey, amount: Nanos) -> Result<Vec<Draft>, Error> {
-    if amount <= Nanos::ZERO {
-        return Err(Error::BadAmount { what, amount });
-    }
-    Ok(vec![Draft { movement: Movement::Posted, debit, credit, amount, bucket: None, leaf: None }])
 }

@@ -3,27 +3,50 @@
 use chrono::{DateTime, Utc};
 use primitives::id::{JobId, NodeId, PriceId, ProviderId, TenantId};
 use primitives::money::{Currency, Nanos};
+use uuid::Uuid;
 
-use crate::account::{AccountKey, Code};
+use super::{Entry, OnHold, Recipe, Template, UsageDraft, leg, positive};
+use crate::account::AccountKey;
+use crate::books::{Books, Purse};
+use crate::canonical::Canonical;
+use crate::chart::Code;
+use crate::economics::Bucket;
+use crate::economics::tokens::Waste;
 use crate::error::Error;
-use crate::hold::{HoldPart, OpenHold};
-use crate::row::Canonical;
-use crate::transfer::{Bucket, Draft, Leaf, Movement};
+use crate::hold::OpenHold;
+use crate::leaf::Leaf;
+use crate::transfer::{Draft, Movement};
 
-/// The recipe of [`JobHold`].
-pub const HOLD: &str = "job_hold";
-/// The recipe of [`JobSettlement`].
-pub const SETTLE: &str = "job_settle";
-/// The recipe of [`Writer::void`](crate::Writer::void).
-pub const VOID: &str = "job_void";
+pub(crate) static HOLD: Template = Template {
+    number: 10,
+    name: "job_hold",
+    event: "A job's worst case is set aside before it runs.",
+    legs: &[leg("2010 promo credits, then 2000 paid credits", "4000 inference revenue", "pending: the hold, lot by lot")],
+};
+
+pub(crate) static SETTLE: Template = Template {
+    number: 11,
+    name: "job_settle",
+    event: "A job ended: what it cost is taken, the rest of its hold is free, its providers are credited, its usage is kept.",
+    legs: &[
+        leg("2010 promo credits, then 2000 paid credits", "4000 inference revenue", "capture: the charge, by node"),
+        leg("4900 promo contra-revenue", "2019 promo contra", "what promo lots paid, by node"),
+        leg("1130 overrun receivable", "4000 inference revenue", "what the charge exceeds the hold by, where that is allowed"),
+        leg("5000 provider cost", "2100 provider payable", "each provider's share"),
+        leg("2010, 2000", "4000 inference revenue", "void: parts of the hold that the charge did not reach"),
+    ],
+};
+
+pub(crate) static VOID: Template = Template {
+    number: 12,
+    name: "job_void",
+    event: "A job failed, or its time is over: its whole hold is free.",
+    legs: &[leg("2010, 2000", "4000 inference revenue", "void: every part of the hold")],
+};
 
 /// Sets the worst case of a job aside, before it runs.
 ///
-/// | pending Dr | pending Cr | amount |
-/// |---|---|---|
-/// | 2010 promo credits, then 2000 paid credits | 4000 inference revenue | the hold, lot by lot |
-///
-/// Promo lots go first, the soonest to lapse before the others; lapsed lots pay for nothing.
+/// Lots are spent by priority, the soonest to lapse before the others; lapsed and frozen ones pay for nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JobHold {
     /// The job.
@@ -40,21 +63,16 @@ pub struct JobHold {
 
 /// Ends a job: what it cost is taken, the rest of the hold is free again.
 ///
-/// | Dr | Cr | amount |
-/// |---|---|---|
-/// | capture 2010, then 2000 | 4000 inference revenue | the charge, in the hold's order, by node |
-/// | 4900 promo contra-revenue | 2019 promo contra | what promo lots paid, by node |
-/// | 5000 provider cost | 2100 provider payable | each share |
-/// | void 2010, 2000 | 4000 | parts of the hold that the charge did not reach |
-///
 /// A capture releases what is left of its part. Revenue is posted for each node that worked, as the usage says, so a part
 /// that pays for several nodes is captured for the first and posted for the others.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JobSettlement {
     /// The job.
     pub job_id: JobId,
-    /// What the tenant pays: the sum of the usage's amounts, at most the hold.
+    /// What the tenant pays: the sum of the usage's amounts; at most the hold, unless `overrun` says otherwise.
     pub charge: Nanos,
+    /// What becomes of a charge above the hold.
+    pub overrun: Overrun,
     /// What providers earn.
     pub shares: Vec<ProviderShare>,
     /// What was used, and what each line costs.
@@ -63,6 +81,16 @@ pub struct JobSettlement {
     pub dimensions: Dimensions,
     /// When the job ended.
     pub event_at: DateTime<Utc>,
+}
+
+/// What becomes of the part of a charge that the hold does not cover.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Overrun {
+    /// The settlement is refused.
+    #[default]
+    Refuse,
+    /// The tenant owes it.
+    Owe,
 }
 
 /// What one provider earns for one segment of a job.
@@ -95,6 +123,10 @@ pub struct UsageFact {
     pub price_id: PriceId,
     /// What they are charged.
     pub amount: Nanos,
+    /// Why they are not effective; none when they are.
+    pub waste: Option<Waste>,
+    /// How long the deployment worked for them. *Units*: milliseconds.
+    pub compute_ms: i32,
 }
 
 /// Where a job's revenue belongs in token economics; nodes and providers are in the usage.
@@ -108,199 +140,291 @@ pub struct Dimensions {
     pub product_line: String,
 }
 
-/// Ends a job that failed: the whole hold is free again.
-///
-/// | Dr | Cr | amount |
-/// |---|---|---|
-/// | void 2010, 2000 | 4000 inference revenue | each part of the hold |
+/// Ends a job that failed, or whose time is over: the whole hold is free again. Any other hold is voided the same way.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct JobVoid {
-    pub job_id: JobId,
+pub(crate) struct Void {
+    /// What the hold is for.
+    pub link: Uuid,
 }
 
-/// A credit lot that may pay.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Purse {
-    pub lot: AccountKey,
-    pub available: Nanos,
-}
-
-impl JobHold {
-    /// The hold's transfers from lots in spending order.
-    pub(crate) fn drafts(&self, purses: &[Purse]) -> Result<Vec<Draft>, Error> {
-        if self.amount <= Nanos::ZERO {
-            return Err(Error::BadAmount { what: "hold", amount: self.amount });
-        }
-        let mut missing = self.amount.0;
-        let mut drafts = Vec::with_capacity(1);
-        for purse in purses {
-            let amount = missing.min(purse.available.0);
-            if amount > 0 {
-                missing -= amount;
-                drafts.push(revenue(Movement::Pending, purse.lot, Nanos(amount), None));
-            }
-        }
-        if missing > 0 {
-            let available = Nanos(self.amount.0 - missing);
-            return Err(Error::InsufficientFunds { tenant_id: self.tenant_id, needed: self.amount, available });
-        }
-        Ok(drafts)
+impl Recipe for JobHold {
+    fn template(&self) -> &'static Template {
+        &HOLD
     }
 
-    pub(crate) fn write(&self, body: &mut Canonical) {
-        body.uuid(self.tenant_id.0);
-        body.text(self.currency.as_str());
-        body.i64(self.amount.0);
-        body.instant(self.expires_at);
+    fn link(&self) -> Uuid {
+        self.job_id.0
+    }
+
+    fn body(&self, out: &mut Canonical) {
+        out.uuid(self.tenant_id.0);
+        out.text(self.currency.as_str());
+        out.i64(self.amount.0);
+        out.instant(self.expires_at);
+    }
+
+    fn owners(&self) -> Vec<Uuid> {
+        vec![self.tenant_id.0]
+    }
+
+    fn on_hold(&self) -> OnHold {
+        OnHold::Places(self.job_id.0)
+    }
+
+    fn entry(&self, books: &Books, now: DateTime<Utc>) -> Result<Entry, Error> {
+        let credit = AccountKey::platform(Code::InferenceRevenue, self.currency);
+        let purses = books.purses(self.tenant_id.0, self.currency, now);
+        let parts = spend(self.tenant_id, positive("hold", self.amount)?, &purses)?;
+        let drafts = parts.into_iter().map(|(debit, amount)| Draft {
+            movement: Movement::Pending,
+            debit,
+            credit,
+            amount,
+            leaf: None,
+        });
+        Ok(Entry { expires_at: Some(self.expires_at), ..Entry::of(drafts.collect()) })
+    }
+}
+
+/// Takes an amount from purses in their order. *Errors*: [`Error::InsufficientFunds`] with what is there.
+pub(crate) fn spend(tenant_id: TenantId, amount: Nanos, purses: &[Purse]) -> Result<Vec<(AccountKey, Nanos)>, Error> {
+    let mut missing = amount.0;
+    let mut parts = Vec::with_capacity(1);
+    for purse in purses {
+        let part = missing.min(purse.available.0);
+        if part > 0 {
+            missing -= part;
+            parts.push((purse.lot, Nanos(part)));
+        }
+    }
+    if missing > 0 {
+        return Err(Error::InsufficientFunds { tenant_id, needed: amount, available: Nanos(amount.0 - missing) });
+    }
+    Ok(parts)
+}
+
+impl Recipe for JobSettlement {
+    fn template(&self) -> &'static Template {
+        &SETTLE
+    }
+
+    fn link(&self) -> Uuid {
+        self.job_id.0
+    }
+
+    fn body(&self, out: &mut Canonical) {
+        out.i64(self.charge.0);
+        out.bytes(&[u8::from(self.overrun == Overrun::Owe)]);
+        out.count(self.shares.len());
+        for share in &self.shares {
+            out.uuid(share.provider_id.0);
+            out.uuid(share.node_id.0);
+            out.i16(share.segment);
+            out.i64(share.amount.0);
+        }
+        out.count(self.usage.len());
+        for fact in &self.usage {
+            out.i16(fact.segment);
+            out.uuid(fact.node_id.0);
+            out.uuid(fact.provider_id.0);
+            out.text(&fact.meter);
+            out.option(fact.waste.map(Waste::as_str), Canonical::text);
+            out.i64(fact.quantity);
+            out.uuid(fact.price_id.0);
+            out.i64(fact.amount.0);
+            out.i32(fact.compute_ms);
+        }
+        out.uuid(self.dimensions.tenant_id.0);
+        out.text(&self.dimensions.model);
+        out.text(&self.dimensions.product_line);
+        out.instant(self.event_at);
+    }
+
+    fn owners(&self) -> Vec<Uuid> {
+        let providers = self.shares.iter().map(|share| share.provider_id.0);
+        std::iter::once(self.dimensions.tenant_id.0).chain(providers).collect()
+    }
+
+    fn on_hold(&self) -> OnHold {
+        OnHold::Resolves(self.job_id.0)
+    }
+
+    fn event_at(&self) -> Option<DateTime<Utc>> {
+        Some(self.event_at)
+    }
+
+    fn entry(&self, books: &Books, _: DateTime<Utc>) -> Result<Entry, Error> {
+        let hold = books.open_hold(self.job_id.0)?;
+        self.check(hold)?;
+        let mut drafts = self.captures(hold);
+        let unit = hold.parts[0].debit.unit;
+        for share in self.shares.iter().filter(|share| share.amount > Nanos::ZERO) {
+            let payable = AccountKey::owned(Code::ProviderPayable, share.provider_id, unit);
+            let leaf = self.leaf(Bucket::Productive, share.node_id, share.provider_id);
+            let cost = AccountKey::platform(Code::ProviderCost, unit);
+            drafts.push(Draft::posted(cost, payable, share.amount, Some(leaf)));
+        }
+        Ok(Entry { usage: self.usage_drafts(), ..Entry::of(drafts) })
     }
 }
 
 impl JobSettlement {
-    /// The settlement's transfers against the job's open hold.
-    pub(crate) fn drafts(&self, hold: &OpenHold) -> Result<Vec<Draft>, Error> {
-        self.check(hold)?;
-        let mut drafts = self.captures(hold);
-        for share in self.shares.iter().filter(|share| share.amount > Nanos::ZERO) {
-            drafts.push(Draft {
-                movement: Movement::Posted,
-                debit: AccountKey::platform(Code::ProviderCost, hold.currency),
-                credit: AccountKey::owned(Code::ProviderPayable, share.provider_id, hold.currency),
-                amount: share.amount,
-                bucket: None,
-                leaf: Some(self.leaf(share.node_id, share.provider_id)),
-            });
-        }
-        Ok(drafts)
-    }
-
     fn check(&self, hold: &OpenHold) -> Result<(), Error> {
         let (job_id, charge, held) = (self.job_id, self.charge, hold.amount());
-        if hold.tenant_id != self.dimensions.tenant_id {
-            return Err(Error::StrangersHold { job_id, tenant_id: self.dimensions.tenant_id });
+        if hold.owner() != Some(self.dimensions.tenant_id.0) {
+            return Err(Error::StrangersHold { link: hold.link, tenant_id: self.dimensions.tenant_id });
         }
         if charge < Nanos::ZERO {
             return Err(Error::BadAmount { what: "charge", amount: charge });
         }
-        if charge > held {
-            return Err(Error::ChargeAboveHold { job_id, held, charge });
+        if charge > held && self.overrun == Overrun::Refuse {
+            return Err(Error::ChargeAboveHold { link: hold.link, held, charge });
         }
         if let Some(share) = self.shares.iter().find(|share| share.amount < Nanos::ZERO) {
             return Err(Error::BadAmount { what: "share", amount: share.amount });
         }
         let explained: i128 = self.usage.iter().map(|fact| i128::from(fact.amount.0)).sum();
-        let sensible =
-            self.usage.iter().all(|fact| fact.quantity >= 0 && fact.amount >= Nanos::ZERO && fact.segment >= 0);
-        let mut lines: Vec<_> = self.usage.iter().map(|fact| (fact.segment, &fact.meter)).collect();
+        let mut lines: Vec<_> = self.usage.iter().map(|fact| (fact.segment, &fact.meter, fact.waste)).collect();
         lines.sort();
         let once = lines.windows(2).all(|pair| pair[0] != pair[1]);
-        if explained != i128::from(charge.0) || !sensible || !once {
+        if explained != i128::from(charge.0) || !self.usage.iter().all(UsageFact::sensible) || !once {
             return Err(Error::UsageMismatch { job_id, charge });
         }
         Ok(())
     }
 
-    /// Walks along the hold's parts and the nodes' amounts side by side: each overlap is one transfer.
+    /// Walks along the hold's parts and the leaves' amounts side by side: each overlap is one transfer. What no part covers is owed.
     fn captures(&self, hold: &OpenHold) -> Vec<Draft> {
         let mut drafts = Vec::with_capacity(4);
-        let mut nodes = self.by_node().into_iter();
-        let mut node = nodes.next();
-        for (part, &lot) in hold.parts.iter().zip(&hold.lots) {
-            let (of, held) = (part.transfer_id, part.amount);
+        let mut leaves = self.revenue().into_iter();
+        let mut leaf = leaves.next();
+        for part in &hold.parts {
+            let (of, held) = (part.seq, part.amount);
             let mut movement = Movement::Capture { of, held };
             let mut left = held.0;
-            while let Some((leaf, due)) = node.as_mut().filter(|_| left > 0) {
+            while let Some((leaf_, due)) = leaf.as_mut().filter(|_| left > 0) {
                 let amount = left.min(*due);
                 left -= amount;
                 *due -= amount;
-                drafts.push(revenue(movement, lot, Nanos(amount), Some(leaf.clone())));
-                if lot.code == Code::PromoCredits {
-                    drafts.push(contra(lot, Nanos(amount), leaf.clone()));
+                let (debit, credit, amount, of_leaf) = (part.debit, part.credit, Nanos(amount), Some(leaf_.clone()));
+                drafts.push(Draft { movement, debit, credit, amount, leaf: of_leaf });
+                if debit.code == Code::PromoCredits {
+                    drafts.push(contra(debit.unit, amount, leaf_.clone()));
                 }
                 movement = Movement::Posted;
                 if *due == 0 {
-                    node = nodes.next();
+                    leaf = leaves.next();
                 }
             }
             if left == held.0 {
-                drafts.push(revenue(Movement::Void { of, held }, lot, held, None));
+                let movement = Movement::Void { of, held };
+                drafts.push(Draft { movement, debit: part.debit, credit: part.credit, amount: held, leaf: None });
             }
         }
-        debug_assert!(node.is_none(), "the hold covers the charge, and the usage adds up to it");
+        let (tenant_id, credit) = (self.dimensions.tenant_id, hold.parts[0].credit);
+        for (leaf, due) in leaf.into_iter().chain(leaves) {
+            let owed = AccountKey::owned(Code::OverrunReceivable, tenant_id, credit.unit);
+            drafts.push(Draft::posted(owed, credit, Nanos(due), Some(leaf)));
+        }
         drafts
     }
 
-    /// What each node is charged for, in the order in which they worked; nothing that is zero.
-    fn by_node(&self) -> Vec<(Leaf, i64)> {
+    /// The charge by leaf, in the order in which nodes worked; nothing that is zero.
+    fn revenue(&self) -> Vec<(Leaf, i64)> {
         let mut usage: Vec<_> = self.usage.iter().filter(|fact| fact.amount > Nanos::ZERO).collect();
         usage.sort_by_key(|fact| fact.segment);
-        let mut nodes: Vec<(Leaf, i64)> = Vec::with_capacity(1);
+        let mut leaves: Vec<(Leaf, i64)> = Vec::with_capacity(1);
         for fact in usage {
-            let leaf = self.leaf(fact.node_id, fact.provider_id);
-            match nodes.iter_mut().find(|(known, _)| *known == leaf) {
+            let leaf = self.leaf(fact.bucket(), fact.node_id, fact.provider_id);
+            match leaves.iter_mut().find(|(known, _)| *known == leaf) {
                 Some((_, due)) => *due += fact.amount.0,
-                None => nodes.push((leaf, fact.amount.0)),
+                None => leaves.push((leaf, fact.amount.0)),
             }
         }
-        nodes
+        leaves
     }
 
-    fn leaf(&self, node_id: NodeId, provider_id: ProviderId) -> Leaf {
-        let Dimensions { tenant_id, model, product_line } = self.dimensions.clone();
-        Leaf { tenant_id, model, node_id, provider_id, product_line }
-    }
-
-    pub(crate) fn write(&self, body: &mut Canonical) {
-        body.i64(self.charge.0);
-        body.count(self.shares.len());
-        for share in &self.shares {
-            body.uuid(share.provider_id.0);
-            body.uuid(share.node_id.0);
-            body.i16(share.segment);
-            body.i64(share.amount.0);
-        }
-        body.count(self.usage.len());
-        for fact in &self.usage {
-            body.i16(fact.segment);
-            body.uuid(fact.node_id.0);
-            body.uuid(fact.provider_id.0);
-            body.text(&fact.meter);
-            body.i64(fact.quantity);
-            body.uuid(fact.price_id.0);
-            body.i64(fact.amount.0);
-        }
-        body.uuid(self.dimensions.tenant_id.0);
-        body.text(&self.dimensions.model);
-        body.text(&self.dimensions.product_line);
-        body.instant(self.event_at);
-    }
-}
-
-impl JobVoid {
-    /// The void's transfers against the job's open hold.
-    pub(crate) fn drafts(&self, hold: &OpenHold) -> Vec<Draft> {
-        let void = |(part, lot): (&HoldPart, &AccountKey)| {
-            let (of, held) = (part.transfer_id, part.amount);
-            revenue(Movement::Void { of, held }, *lot, held, None)
+    /// The usage in canonical order: by segment, then by meter.
+    fn usage_drafts(&self) -> Vec<UsageDraft> {
+        let mut usage: Vec<_> = self.usage.iter().collect();
+        usage.sort_by_key(|fact| (fact.segment, &fact.meter, fact.waste));
+        let draft = |fact: &UsageFact| UsageDraft {
+            leaf: Leaf {
+                meter: Some(fact.meter.clone()),
+                waste: fact.waste,
+                price_id: Some(fact.price_id),
+                ..self.leaf(fact.bucket(), fact.node_id, fact.provider_id)
+            },
+            segment: fact.segment,
+            quantity: fact.quantity,
+            amount: fact.amount,
+            compute_ms: fact.compute_ms,
         };
-        hold.parts.iter().zip(&hold.lots).map(void).collect()
+        usage.into_iter().map(draft).collect()
+    }
+
+    fn leaf(&self, bucket: Bucket, node_id: NodeId, provider_id: ProviderId) -> Leaf {
+        let Dimensions { tenant_id, model, product_line } = &self.dimensions;
+        Leaf {
+            tenant_id: Some(*tenant_id),
+            model: Some(model.clone()),
+            node_id: Some(node_id),
+            provider_id: Some(provider_id),
+            ..Leaf::new(bucket, product_line)
+        }
     }
 }
 
-/// From a tenant's lot to revenue; what moves money is productive and has its leaf.
-fn revenue(movement: Movement, lot: AccountKey, amount: Nanos, leaf: Option<Leaf>) -> Draft {
-    let bucket = leaf.as_ref().map(|_| Bucket::Productive);
-    let credit = AccountKey::platform(Code::InferenceRevenue, lot.unit);
-    Draft { movement, debit: lot, credit, amount, bucket, leaf }
+impl UsageFact {
+    /// Billed although they came late: revenue at risk. What is wasted otherwise is not billed.
+    fn bucket(&self) -> Bucket {
+        if self.waste.is_none() { Bucket::Productive } else { Bucket::NonEffective }
+    }
+
+    fn sensible(&self) -> bool {
+        let billable = matches!(self.waste, None | Some(Waste::SloMiss));
+        self.quantity >= 0
+            && self.amount >= Nanos::ZERO
+            && self.segment >= 0
+            && self.compute_ms >= 0
+            && (billable || self.amount == Nanos::ZERO)
+    }
+}
+
+impl Recipe for Void {
+    fn template(&self) -> &'static Template {
+        &VOID
+    }
+
+    fn link(&self) -> Uuid {
+        self.link
+    }
+
+    fn body(&self, _: &mut Canonical) {}
+
+    fn owners(&self) -> Vec<Uuid> {
+        Vec::new()
+    }
+
+    fn on_hold(&self) -> OnHold {
+        OnHold::Resolves(self.link)
+    }
+
+    fn entry(&self, books: &Books, _: DateTime<Utc>) -> Result<Entry, Error> {
+        let parts = &books.open_hold(self.link)?.parts;
+        let void = |part: &crate::hold::HoldPart| Draft {
+            movement: Movement::Void { of: part.seq, held: part.amount },
+            debit: part.debit,
+            credit: part.credit,
+            amount: part.amount,
+            leaf: None,
+        };
+        Ok(Entry::of(parts.iter().map(void).collect()))
+    }
 }
 
 /// What a gift paid is no revenue: taken off in the same leaf.
-fn contra(lot: AccountKey, amount: Nanos, leaf: Leaf) -> Draft {
-    Draft {
-        movement: Movement::Posted,
-        debit: AccountKey::platform(Code::PromoContraRevenue, lot.unit),
-        credit: AccountKey::platform(Code::PromoContra, lot.unit),
-        amount,
-        bucket: Some(Bucket::Productive),
-        leaf: Some(leaf),
-    }
+pub(crate) fn contra(unit: Currency, amount: Nanos, leaf: Leaf) -> Draft {
+    let off = AccountKey::platform(Code::PromoContraRevenue, unit);
+    Draft::posted(off, AccountKey::platform(Code::PromoContra, unit), amount, Some(leaf))
 }

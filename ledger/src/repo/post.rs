@@ -5,24 +5,28 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::bad_row;
-use crate::account::{Account, AccountId, AccountKey, Code};
+use crate::account::{Account, AccountId, AccountKey, AccountState, Priority, Terms};
 use crate::block::{Block, BlockRef};
+use crate::chart::Code;
 use crate::core::{Knowledge, Known, Needs, Tip};
 use crate::error::Error;
-use crate::recipe::{GroupKey, NAMES};
-use crate::row::{AccountRow, BlockRow, FactRow, GroupRow, TransferRow};
+use crate::period::{Month, PeriodState};
+use crate::recipe::GroupKey;
+use crate::row::{
+    AccountRow, BlockRow, CapacityRow, CheckpointRow, LeafRow, PeriodRow, StateRow, TransferRow, UsageRow,
+};
 
 /// The first half of the advisory locks' key: `LEDG`.
 const LOCK_CLASS: i32 = 0x4C45_4447;
 
-/// Takes the shard's lock for as long as the connection lives, and makes its commits wait for the disk; false when another
-/// connection holds it.
+/// Takes the shard's lock for as long as the connection lives, and lets its commits not wait for the disk, which [`flush`] is
+/// for; false when another connection holds it.
 pub(crate) async fn lock(conn: &mut PgConnection, shard: i16) -> Result<bool, Error> {
     let row = sqlx::query!(
         r#"
         SELECT
             pg_try_advisory_lock($1, $2) AS "locked!",
-            set_config('synchronous_commit', 'on', false) AS "durable!"
+            set_config('synchronous_commit', 'off', false) AS "lazy!"
         "#,
         LOCK_CLASS,
         i32::from(shard),
@@ -53,42 +57,78 @@ pub(crate) async fn epoch(conn: &mut PgConnection, shard: i16) -> Result<i64, Er
     Ok(epoch)
 }
 
+/// Makes everything durable that was committed before, whoever committed it: an empty commit that waits for the disk.
+pub(crate) async fn flush(conn: &mut PgConnection) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        r#"
+        SELECT
+            set_config('synchronous_commit', 'on', true) AS "durable!",
+            pg_logical_emit_message(TRUE, 'tokengrid', '')::text AS "written!"
+        "#
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(())
+}
+
 /// Where the shard's chain ends.
 pub(crate) async fn tip(conn: &mut PgConnection, shard: i16) -> Result<Tip, Error> {
     let last = sqlx::query!(
-        "
-        SELECT height, hash, first_group_seq + groups_count AS \"next_seq!\", accounts_total, open_from_seq
+        r#"
+        SELECT
+            height, hash, at, first_seq + transfers_count AS "next_seq!", accounts_total, leaves_total, open_from_seq
         FROM ledger.blocks
         WHERE shard = $1
         ORDER BY height DESC
         LIMIT 1
-        ",
+        "#,
         shard,
     )
     .fetch_optional(conn)
     .await?;
-    let Some(last) = last else { return Ok(Tip::GENESIS) };
+    let Some(last) = last else { return Ok(Tip::genesis(shard)) };
     let hash = last.hash.try_into().map_err(|_| bad_row("ledger.blocks", "hash", last.height))?;
     Ok(Tip {
         block: BlockRef { height: last.height, hash },
+        at: last.at,
         next_seq: last.next_seq,
         accounts_total: last.accounts_total,
+        leaves_total: last.leaves_total,
         open_from_seq: last.open_from_seq,
     })
 }
 
-/// Posts a block: one call, one transaction, one flush to disk.
+/// The months that are not open, each in its latest state.
+pub(crate) async fn periods(conn: &mut PgConnection) -> Result<Vec<(Month, PeriodState)>, Error> {
+    let rows = sqlx::query!("SELECT DISTINCT ON (period) period, state FROM ledger.period_states ORDER BY period, seq DESC")
+        .fetch_all(conn)
+        .await?;
+    rows.into_iter()
+        .map(|row| {
+            let month = Month::try_from_number(row.period);
+            let month = month.map_err(|_| bad_row("ledger.period_states", "period", row.period))?;
+            let state = PeriodState::from_word(&row.state);
+            Ok((month, state.ok_or_else(|| bad_row("ledger.period_states", "state", row.period))?))
+        })
+        .collect()
+}
+
+/// Posts a block: one call, one transaction, durable with the next [`flush`].
 ///
-/// *Locks*: the shard's row for share, then the accounts it moves in the order of their ids.
+/// *Locks*: the shard's row for share, then the accounts it moves.
 pub(crate) async fn post(conn: &mut PgConnection, block: &Block) -> Result<(), sqlx::Error> {
-    let Block { row, accounts, groups, transfers, facts } = block;
+    let Block { row, rows, checkpoints } = block;
     sqlx::query!(
-        "SELECT ledger.post_block($1, $2, $3, $4, $5)",
+        "SELECT ledger.post_block($1, $2, $3, $4, $5, $6, $7, $8, $9)",
         row as &BlockRow,
-        accounts as &[AccountRow],
-        groups as &[GroupRow],
-        transfers as &[TransferRow],
-        facts as &[FactRow],
+        rows.accounts.as_slice() as &[AccountRow],
+        rows.leaves.as_slice() as &[LeafRow],
+        rows.transfers.as_slice() as &[TransferRow],
+        rows.usage.as_slice() as &[UsageRow],
+        rows.capacity.as_slice() as &[CapacityRow],
+        rows.states.as_slice() as &[StateRow],
+        rows.periods.as_slice() as &[PeriodRow],
+        checkpoints.as_slice() as &[CheckpointRow],
     )
     .execute(conn)
     .await?;
@@ -102,11 +142,15 @@ pub(super) struct StoredAccount {
     pub owner_id: Option<Uuid>,
     pub lot_id: Option<Uuid>,
     pub unit: String,
+    pub priority: i16,
     pub expires_at: Option<DateTime<Utc>>,
-    pub debits_posted_nanos: i64,
-    pub credits_posted_nanos: i64,
-    pub debits_pending_nanos: i64,
-    pub credits_pending_nanos: i64,
+    pub debits_posted: i64,
+    pub credits_posted: i64,
+    pub debits_pending: i64,
+    pub credits_pending: i64,
+    pub last_seq: i64,
+    pub transfers_count: i64,
+    pub state: String,
 }
 
 impl TryFrom<StoredAccount> for Account {
@@ -118,11 +162,14 @@ impl TryFrom<StoredAccount> for Account {
         Ok(Self {
             id: AccountId(row.id),
             key: AccountKey { code, owner: row.owner_id, lot: row.lot_id, unit },
-            expires_at: row.expires_at,
-            debits_posted: row.debits_posted_nanos,
-            credits_posted: row.credits_posted_nanos,
-            debits_pending: row.debits_pending_nanos,
-            credits_pending: row.credits_pending_nanos,
+            terms: Terms { priority: Priority(row.priority), expires_at: row.expires_at },
+            state: AccountState::from_word(&row.state).ok_or_else(|| bad_row("ledger.accounts", "state", row.id))?,
+            debits_posted: row.debits_posted,
+            credits_posted: row.credits_posted,
+            debits_pending: row.debits_pending,
+            credits_pending: row.credits_pending,
+            last_seq: row.last_seq,
+            transfers: row.transfers_count,
         })
     }
 }
@@ -133,11 +180,11 @@ pub(crate) async fn platform_accounts(conn: &mut PgConnection, shard: i16) -> Re
         StoredAccount,
         "
         SELECT
-            id, code, owner_id, lot_id, unit, expires_at,
-            debits_posted_nanos, credits_posted_nanos, debits_pending_nanos, credits_pending_nanos
+            id, code, owner_id, lot_id, unit, priority, expires_at,
+            debits_posted, credits_posted, debits_pending, credits_pending, last_seq, transfers_count, state
         FROM ledger.accounts
         WHERE owner_id IS NULL
-            AND shard = $1
+            AND id / 1000000000 % 100 = $1::smallint
         ",
         shard,
     )
@@ -152,11 +199,11 @@ pub(super) async fn accounts_of(conn: &mut PgConnection, shard: i16, owners: &[U
         StoredAccount,
         "
         SELECT
-            id, code, owner_id, lot_id, unit, expires_at,
-            debits_posted_nanos, credits_posted_nanos, debits_pending_nanos, credits_pending_nanos
+            id, code, owner_id, lot_id, unit, priority, expires_at,
+            debits_posted, credits_posted, debits_pending, credits_pending, last_seq, transfers_count, state
         FROM ledger.accounts
         WHERE owner_id = ANY ($1)
-            AND shard = $2
+            AND id / 1000000000 % 100 = $2::smallint
         ",
         owners,
         shard,
@@ -178,24 +225,23 @@ async fn groups_of(conn: &mut PgConnection, links: &[Uuid]) -> Result<Vec<(Group
         return Ok(Vec::new());
     }
     let rows = sqlx::query!(
-        "
-        SELECT g.seq, g.link_id, g.recipe, g.body_hash, g.block_height, b.hash
-        FROM ledger.groups g
-        JOIN ledger.blocks b ON b.shard = g.shard AND b.height = g.block_height
-        WHERE g.link_id = ANY ($1)
-        ",
+        r#"
+        SELECT t.link_id AS "link_id!", t.recipe AS "recipe!", t.body AS "body!", b.height, b.hash
+        FROM ledger.transfers t
+        CROSS JOIN LATERAL (
+            SELECT height, hash FROM ledger.blocks WHERE first_seq <= t.seq ORDER BY first_seq DESC LIMIT 1
+        ) b
+        WHERE t.link_id = ANY ($1)
+        "#,
         links,
     )
     .fetch_all(conn)
     .await?;
     rows.into_iter()
         .map(|row| {
-            let recipe = NAMES.into_iter().find(|name| *name == row.recipe);
-            let recipe = recipe.ok_or_else(|| bad_row("ledger.groups", "recipe", row.seq))?;
-            let body_hash = row.body_hash.try_into().map_err(|_| bad_row("ledger.groups", "body_hash", row.seq))?;
-            let hash = row.hash.try_into().map_err(|_| bad_row("ledger.blocks", "hash", row.block_height))?;
-            let known = Known { body_hash, height: row.block_height, hash: Some(hash) };
-            Ok((GroupKey { link: row.link_id, recipe }, known))
+            let hash = row.hash.try_into().map_err(|_| bad_row("ledger.blocks", "hash", row.height))?;
+            let known = Known { body: row.body, height: row.height, hash: Some(hash) };
+            Ok((GroupKey { link: row.link_id, recipe: row.recipe }, known))
         })
         .collect()
 }

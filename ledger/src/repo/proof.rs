@@ -2,9 +2,10 @@
 
 use sqlx::PgConnection;
 
-use crate::account::AccountId;
 use crate::error::Error;
-use crate::row::{AccountRow, BlockRow, FactRow, GroupRow, TransferRow};
+use crate::row::{
+    AccountRow, BlockRow, CapacityRow, CheckpointRow, LeafRow, PeriodRow, StateRow, TransferRow, UsageRow,
+};
 
 /// Begins a transaction in which every later read sees one instant.
 pub(crate) async fn freeze(conn: &mut PgConnection) -> Result<(), Error> {
@@ -32,7 +33,7 @@ pub(crate) async fn blocks(conn: &mut PgConnection, shard: i16, above: i64, max:
     Ok(blocks)
 }
 
-/// The accounts opened in blocks `from` to `to`.
+/// The accounts opened in blocks `from` to `to`, as they are now.
 pub(crate) async fn accounts(
     conn: &mut PgConnection,
     shard: i16,
@@ -41,7 +42,13 @@ pub(crate) async fn accounts(
 ) -> Result<Vec<AccountRow>, Error> {
     let accounts = sqlx::query_as!(
         AccountRow,
-        "SELECT * FROM ledger.accounts WHERE shard = $1 AND block_height BETWEEN $2 AND $3 ORDER BY block_height, id",
+        "
+        SELECT *
+        FROM ledger.accounts
+        WHERE block_height BETWEEN $2 AND $3
+            AND id / 1000000000 % 100 = $1::smallint
+        ORDER BY block_height, id
+        ",
         shard,
         from,
         to,
@@ -51,38 +58,25 @@ pub(crate) async fn accounts(
     Ok(accounts)
 }
 
-/// The groups of blocks `from` to `to`.
-pub(crate) async fn groups(conn: &mut PgConnection, shard: i16, from: i64, to: i64) -> Result<Vec<GroupRow>, Error> {
-    let groups = sqlx::query_as!(
-        GroupRow,
-        "SELECT * FROM ledger.groups WHERE shard = $1 AND seq >= $2 AND seq < $3 ORDER BY seq",
+/// The leaves above number `above`, up to `to`.
+pub(crate) async fn leaves(conn: &mut PgConnection, shard: i16, above: i32, to: i32) -> Result<Vec<LeafRow>, Error> {
+    let leaves = sqlx::query_as!(
+        LeafRow,
+        "SELECT * FROM ledger.leaves WHERE shard = $1 AND id > $2 AND id <= $3 ORDER BY id",
         shard,
-        from,
+        above,
         to,
     )
     .fetch_all(conn)
     .await?;
-    Ok(groups)
+    Ok(leaves)
 }
 
-/// The transfers of groups `from` up to, without, `to`.
-pub(crate) async fn transfers(
-    conn: &mut PgConnection,
-    shard: i16,
-    from: i64,
-    to: i64,
-) -> Result<Vec<TransferRow>, Error> {
+/// The transfers numbered `from` up to, without, `to`.
+pub(crate) async fn transfers(conn: &mut PgConnection, from: i64, to: i64) -> Result<Vec<TransferRow>, Error> {
     let transfers = sqlx::query_as!(
         TransferRow,
-        "
-        SELECT *
-        FROM ledger.transfers
-        WHERE shard = $1
-            AND group_seq >= $2
-            AND group_seq < $3
-        ORDER BY group_seq, position
-        ",
-        shard,
+        "SELECT * FROM ledger.transfers WHERE seq >= $1 AND seq < $2 ORDER BY seq",
         from,
         to,
     )
@@ -91,20 +85,11 @@ pub(crate) async fn transfers(
     Ok(transfers)
 }
 
-/// The usage facts of groups `from` up to, without, `to`.
-pub(crate) async fn facts(conn: &mut PgConnection, shard: i16, from: i64, to: i64) -> Result<Vec<FactRow>, Error> {
+/// The usage facts of transfers `from` up to, without, `to`.
+pub(crate) async fn usage(conn: &mut PgConnection, from: i64, to: i64) -> Result<Vec<UsageRow>, Error> {
     let facts = sqlx::query_as!(
-        FactRow,
-        "
-        SELECT f.*
-        FROM ledger.groups g
-        JOIN ledger.usage_facts f ON f.job_id = g.link_id AND f.shard = g.shard AND f.group_seq = g.seq
-        WHERE g.shard = $1
-            AND g.seq >= $2
-            AND g.seq < $3
-        ORDER BY f.group_seq, f.segment, f.meter COLLATE \"C\"
-        ",
-        shard,
+        UsageRow,
+        "SELECT * FROM ledger.usage_facts WHERE seq >= $1 AND seq < $2 ORDER BY seq, line",
         from,
         to,
     )
@@ -113,73 +98,106 @@ pub(crate) async fn facts(conn: &mut PgConnection, shard: i16, from: i64, to: i6
     Ok(facts)
 }
 
-/// How many rows a shard's tables hold.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Counts {
-    pub accounts: i64,
-    pub groups: i64,
-    pub transfers: i64,
-    pub facts: i64,
-}
-
-/// Counts a shard's rows.
-pub(crate) async fn counts(conn: &mut PgConnection, shard: i16) -> Result<Counts, Error> {
-    let counts = sqlx::query_as!(
-        Counts,
-        r#"
-        SELECT
-            (SELECT count(*) FROM ledger.accounts WHERE shard = $1) AS "accounts!",
-            (SELECT count(*) FROM ledger.groups WHERE shard = $1) AS "groups!",
-            (SELECT count(*) FROM ledger.transfers WHERE shard = $1) AS "transfers!",
-            (SELECT count(*) FROM ledger.usage_facts WHERE shard = $1) AS "facts!"
-        "#,
-        shard,
+/// The capacity facts of transfers `from` up to, without, `to`.
+pub(crate) async fn capacity(conn: &mut PgConnection, from: i64, to: i64) -> Result<Vec<CapacityRow>, Error> {
+    let facts = sqlx::query_as!(
+        CapacityRow,
+        "SELECT * FROM ledger.capacity_facts WHERE seq >= $1 AND seq < $2 ORDER BY seq, line",
+        from,
+        to,
     )
-    .fetch_one(conn)
+    .fetch_all(conn)
     .await?;
-    Ok(counts)
+    Ok(facts)
 }
 
-/// The accounts whose balances are not what their transfers make of them; at most `max`.
-pub(crate) async fn wrong_balances(conn: &mut PgConnection, max: i64) -> Result<Vec<AccountId>, Error> {
-    let accounts = sqlx::query_scalar!(
-        r#"
-        WITH moves AS (
-            SELECT
-                t.debit_account_id,
-                t.credit_account_id,
-                CASE WHEN t.kind IN ('posted', 'capture') THEN t.amount_nanos ELSE 0 END AS posted,
-                CASE t.kind
-                    WHEN 'posted' THEN 0
-                    WHEN 'pending' THEN t.amount_nanos
-                    ELSE -p.amount_nanos
-                END AS pending
-            FROM ledger.transfers t
-            LEFT JOIN ledger.transfers p ON p.id = t.pending_id
-        ),
-        sums AS (
-            SELECT id, sum(dr) AS dr, sum(cr) AS cr, sum(dr_pending) AS dr_pending, sum(cr_pending) AS cr_pending
-            FROM (
-                SELECT debit_account_id AS id, posted AS dr, 0 AS cr, pending AS dr_pending, 0 AS cr_pending FROM moves
-                UNION ALL
-                SELECT credit_account_id, 0, posted, 0, pending FROM moves
-            ) legs
-            GROUP BY id
-        )
-        SELECT COALESCE(a.id, s.id) AS "id!: AccountId"
-        FROM ledger.accounts a
-        FULL JOIN sums s ON s.id = a.id
-        WHERE a.id IS NULL
-            OR a.debits_posted_nanos <> COALESCE(s.dr, 0)
-            OR a.credits_posted_nanos <> COALESCE(s.cr, 0)
-            OR a.debits_pending_nanos <> COALESCE(s.dr_pending, 0)
-            OR a.credits_pending_nanos <> COALESCE(s.cr_pending, 0)
-        ORDER BY 1
-        LIMIT $1
-        "#,
+/// The account states of transfers `from` up to, without, `to`.
+pub(crate) async fn states(conn: &mut PgConnection, from: i64, to: i64) -> Result<Vec<StateRow>, Error> {
+    let states = sqlx::query_as!(
+        StateRow,
+        "SELECT * FROM ledger.account_states WHERE seq >= $1 AND seq < $2 ORDER BY seq, account_id",
+        from,
+        to,
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(states)
+}
+
+/// The period states of transfers `from` up to, without, `to`.
+pub(crate) async fn periods(conn: &mut PgConnection, from: i64, to: i64) -> Result<Vec<PeriodRow>, Error> {
+    let periods = sqlx::query_as!(
+        PeriodRow,
+        "SELECT * FROM ledger.period_states WHERE seq >= $1 AND seq < $2 ORDER BY seq, period",
+        from,
+        to,
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(periods)
+}
+
+/// The next checkpoints above an account and transfer, in their order.
+pub(crate) async fn checkpoints(
+    conn: &mut PgConnection,
+    above: (i64, i64),
+    max: i64,
+) -> Result<Vec<CheckpointRow>, Error> {
+    let checkpoints = sqlx::query_as!(
+        CheckpointRow,
+        "
+        SELECT *
+        FROM ledger.checkpoints
+        WHERE (account_id, seq) > ($1, $2)
+        ORDER BY account_id, seq
+        LIMIT $3
+        ",
+        above.0,
+        above.1,
         max,
     )
     .fetch_all(conn)
     .await?;
+    Ok(checkpoints)
+}
+
+/// The next accounts above an id, as they are now.
+pub(crate) async fn accounts_above(conn: &mut PgConnection, above: i64, max: i64) -> Result<Vec<AccountRow>, Error> {
+    let accounts =
+        sqlx::query_as!(AccountRow, "SELECT * FROM ledger.accounts WHERE id > $1 ORDER BY id LIMIT $2", above, max)
+            .fetch_all(conn)
+            .await?;
     Ok(accounts)
+}
+
+/// How many rows the tables of all shards hold.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    pub accounts: i64,
+    pub leaves: i64,
+    pub transfers: i64,
+    pub usage: i64,
+    pub capacity: i64,
+    pub states: i64,
+    pub periods: i64,
+}
+
+/// Counts all rows.
+pub(crate) async fn counts(conn: &mut PgConnection) -> Result<Counts, Error> {
+    let counts = sqlx::query_as!(
+        Counts,
+        r#"
+        SELECT
+            (SELECT count(*) FROM ledger.accounts) AS "accounts!",
+            (SELECT count(*) FROM ledger.leaves) AS "leaves!",
+            (SELECT count(*) FROM ledger.transfers) AS "transfers!",
+            (SELECT count(*) FROM ledger.usage_facts) AS "usage!",
+            (SELECT count(*) FROM ledger.capacity_facts) AS "capacity!",
+            (SELECT count(*) FROM ledger.account_states) AS "states!",
+            (SELECT count(*) FROM ledger.period_states) AS "periods!"
+        "#
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(counts)
 }

@@ -1,19 +1,21 @@
 //! What anyone may read.
 
 use chrono::{DateTime, Utc};
-use primitives::id::{JobId, NodeId, PriceId, ProviderId, TenantId, TransferId};
+use primitives::id::{JobId, NodeId, PriceId, ProviderId, TenantId};
 use primitives::money::{Currency, Nanos};
 use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive;
 use sqlx::PgConnection;
+use uuid::Uuid;
 
 use super::bad_row;
 use super::post::StoredAccount;
-use crate::account::{Account, AccountId, AccountKey, Code};
+use crate::account::{Account, AccountId, AccountKey};
 use crate::block::BlockRef;
+use crate::chart::Code;
 use crate::error::Error;
 use crate::hold::{HoldPart, OpenHold};
-use crate::transfer::Kind;
+use crate::transfer::{Kind, transfer_id};
 use crate::view::{Balance, Lot, TransferView, TrialRow, UsageView};
 
 /// A tenant's credit in one currency as it would pay at `at`; zero for a tenant that the ledger has never met.
@@ -27,8 +29,8 @@ pub async fn balance(
         StoredAccount,
         "
         SELECT
-            id, code, owner_id, lot_id, unit, expires_at,
-            debits_posted_nanos, credits_posted_nanos, debits_pending_nanos, credits_pending_nanos
+            id, code, owner_id, lot_id, unit, priority, expires_at,
+            debits_posted, credits_posted, debits_pending, credits_pending, last_seq, transfers_count, state
         FROM ledger.accounts
         WHERE owner_id = $1
             AND unit = $2
@@ -44,11 +46,11 @@ pub async fn balance(
     let lots: Vec<Lot> = accounts.iter().map(|account| lot(account, at)).collect();
     let sum = |amount: fn(&Lot) -> Nanos| {
         let total = lots.iter().filter(|lot| !lot.lapsed).map(amount).try_fold(Nanos::ZERO, Nanos::checked_add);
-        total.map_err(|_| bad_row("ledger.accounts", "credits_posted_nanos", tenant_id))
+        total.map_err(|_| bad_row("ledger.accounts", "credits_posted", tenant_id))
     };
     let (posted, pending) = (sum(|lot| lot.posted)?, sum(|lot| lot.pending)?);
     let available =
-        posted.checked_sub(pending).map_err(|_| bad_row("ledger.accounts", "debits_pending_nanos", tenant_id))?;
+        posted.checked_sub(pending).map_err(|_| bad_row("ledger.accounts", "debits_pending", tenant_id))?;
     Ok(Balance { currency, posted, pending, available, lots })
 }
 
@@ -59,40 +61,48 @@ fn lot(account: &Account, at: DateTime<Utc>) -> Lot {
         lot_id: account.key.lot,
         posted: Nanos(account.credits_posted - account.debits_posted),
         pending: Nanos(account.debits_pending),
-        expires_at: account.expires_at,
+        expires_at: account.terms.expires_at,
         lapsed: account.lapsed(at),
     }
 }
 
-/// A job's transfers, in the order in which they were made.
-pub async fn job_transfers(conn: &mut PgConnection, job_id: JobId) -> Result<Vec<TransferView>, Error> {
+/// The transfers of an event, in the order in which they were made: a job's by the job's identifier.
+pub async fn link_transfers(conn: &mut PgConnection, link: Uuid) -> Result<Vec<TransferView>, Error> {
     let rows = sqlx::query!(
         r#"
+        WITH heads AS MATERIALIZED (SELECT seq FROM ledger.transfers WHERE link_id = $1)
         SELECT
-            t.id AS "id: TransferId", t.kind, g.recipe, t.debit_account_id, t.credit_account_id,
-            t.amount_nanos AS "amount: Nanos", a.unit, b.height, b.hash, b.at
-        FROM ledger.groups g
-        JOIN ledger.transfers t ON t.shard = g.shard AND t.group_seq = g.seq
-        JOIN ledger.blocks b ON b.shard = g.shard AND b.height = g.block_height
-        JOIN ledger.accounts a ON a.id = t.debit_account_id
-        WHERE g.link_id = $1
-        ORDER BY g.seq, t.position
+            j.seq AS "seq!", j.kind AS "kind!", j.recipe AS "recipe!", j.debit_account_id AS "debit!",
+            j.credit_account_id AS "credit!", j.amount AS "amount!: Nanos", j.unit, j.height AS "height!",
+            j.hash AS "hash!", j.at AS "at!"
+        FROM heads h
+        CROSS JOIN LATERAL (
+            -- A group goes on up to the next head.
+            SELECT COALESCE(min(n.seq), 9223372036854775807) AS seq
+            FROM (
+                SELECT n.seq FROM ledger.transfers n WHERE n.seq > h.seq AND n.link_id IS NOT NULL ORDER BY n.seq LIMIT 1
+            ) n
+        ) n
+        JOIN ledger.journal j ON j.seq >= h.seq AND j.seq < n.seq
+        ORDER BY j.seq
         "#,
-        job_id.0,
+        link,
     )
     .fetch_all(conn)
     .await?;
     rows.into_iter()
         .map(|row| {
             let hash = row.hash.try_into().map_err(|_| bad_row("ledger.blocks", "hash", row.height))?;
+            let kind = Kind::ALL.into_iter().find(|kind| kind.as_str() == row.kind);
+            let currency = row.unit.and_then(|unit| unit.parse().ok());
             Ok(TransferView {
-                id: row.id,
-                kind: Kind::from_word(&row.kind).ok_or_else(|| bad_row("ledger.transfers", "kind", row.id))?,
+                id: transfer_id(row.seq),
+                kind: kind.ok_or_else(|| bad_row("ledger.transfers", "kind", row.seq))?,
                 recipe: row.recipe,
-                debit: account_name(row.debit_account_id)?,
-                credit: account_name(row.credit_account_id)?,
+                debit: account_name(row.debit)?,
+                credit: account_name(row.credit)?,
                 amount: row.amount,
-                currency: row.unit.parse().map_err(|_| bad_row("ledger.accounts", "unit", row.debit_account_id))?,
+                currency: currency.ok_or_else(|| bad_row("ledger.transfers", "debit_account_id", row.seq))?,
                 block: BlockRef { height: row.height, hash },
                 at: row.at,
             })
@@ -111,11 +121,17 @@ pub async fn usage_facts(conn: &mut PgConnection, job_id: JobId) -> Result<Vec<U
         UsageView,
         r#"
         SELECT
-            segment, meter, model, node_id AS "node_id: NodeId", provider_id AS "provider_id: ProviderId", quantity,
-            price_id AS "price_id: PriceId", amount_nanos AS "amount: Nanos", event_at
-        FROM ledger.usage_facts
-        WHERE job_id = $1
-        ORDER BY segment, meter
+            f.segment, l.meter AS "meter!", l.model AS "model!", l.node_id AS "node_id!: NodeId",
+            l.provider_id AS "provider_id!: ProviderId", f.quantity, l.price_id AS "price_id!: PriceId",
+            f.amount AS "amount: Nanos", l.waste, f.compute_ms, COALESCE(h.event_at, b.at) AS "event_at!"
+        FROM ledger.transfers h
+        CROSS JOIN LATERAL (
+            SELECT shard, at FROM ledger.blocks WHERE first_seq <= h.seq ORDER BY first_seq DESC LIMIT 1
+        ) b
+        JOIN ledger.usage_facts f ON f.seq = h.seq
+        JOIN ledger.leaves l ON l.shard = b.shard AND l.id = f.leaf_id
+        WHERE h.link_id = $1
+        ORDER BY f.seq, f.line
         "#,
         job_id.0,
     )
@@ -129,20 +145,30 @@ pub async fn open_holds(conn: &mut PgConnection, shard: i16) -> Result<Vec<OpenH
     let rows = sqlx::query!(
         r#"
         SELECT
-            g.link_id AS "job_id: JobId", g.seq, g.expires_at, b.epoch, t.id AS "transfer_id: TransferId",
-            t.amount_nanos AS "amount: Nanos", a.id AS account_id, a.code, a.owner_id, a.lot_id, a.unit
-        FROM ledger.groups g
-        JOIN ledger.blocks b ON b.shard = g.shard AND b.height = g.block_height
-        JOIN ledger.transfers t ON t.shard = g.shard AND t.group_seq = g.seq
-        JOIN ledger.accounts a ON a.id = t.debit_account_id
-        WHERE g.shard = $1
+            h.link_id AS "link!", h.expires_at AS "expires_at!", b.epoch, t.seq, t.amount AS "amount: Nanos",
+            d.id AS debit, d.owner_id, d.lot_id, t.credit_account_id AS credit, c.owner_id AS credit_owner_id,
+            c.lot_id AS credit_lot_id
+        FROM ledger.transfers t
+        CROSS JOIN LATERAL (
+            SELECT link_id, expires_at
+            FROM ledger.transfers g
+            WHERE g.seq <= t.seq AND g.link_id IS NOT NULL
+            ORDER BY g.seq DESC
+            LIMIT 1
+        ) h
+        CROSS JOIN LATERAL (
+            SELECT epoch FROM ledger.blocks WHERE first_seq <= t.seq ORDER BY first_seq DESC LIMIT 1
+        ) b
+        JOIN ledger.accounts d ON d.id = t.debit_account_id
+        JOIN ledger.accounts c ON c.id = t.credit_account_id
+        WHERE t.kind = 2
             -- Bounded by the last block: nothing older is open.
-            AND g.seq >= COALESCE(
+            AND t.seq >= COALESCE(
                 (SELECT l.open_from_seq FROM ledger.blocks l WHERE l.shard = $1 ORDER BY l.height DESC LIMIT 1), 1
             )
-            AND t.kind = 'pending'
-            AND NOT EXISTS (SELECT FROM ledger.transfers r WHERE r.pending_id = t.id)
-        ORDER BY g.seq, t.position
+            AND t.seq < ($1::smallint + 1) * 1000000000000000
+            AND NOT EXISTS (SELECT FROM ledger.transfers r WHERE r.pending_seq = t.seq)
+        ORDER BY t.seq
         "#,
         shard,
     )
@@ -150,28 +176,20 @@ pub async fn open_holds(conn: &mut PgConnection, shard: i16) -> Result<Vec<OpenH
     .await?;
     let mut holds: Vec<OpenHold> = Vec::new();
     for row in rows {
-        let part = HoldPart { transfer_id: row.transfer_id, account: AccountId(row.account_id), amount: row.amount };
-        let code = Code::from_number(row.code).ok_or_else(|| bad_row("ledger.accounts", "code", row.account_id))?;
-        let unit = row.unit.parse().map_err(|_| bad_row("ledger.accounts", "unit", row.account_id))?;
-        let lot = AccountKey { code, owner: row.owner_id, lot: row.lot_id, unit };
-        match holds.last_mut().filter(|hold| hold.group_seq == row.seq) {
-            Some(hold) => {
-                hold.parts.push(part);
-                hold.lots.push(lot);
+        let key = |id: i64, owner, lot| {
+            let (code, unit) = (AccountId(id).code(), AccountId(id).unit());
+            let (code, unit) = code.zip(unit).ok_or_else(|| bad_row("ledger.accounts", "id", id))?;
+            Ok::<_, Error>(AccountKey { code, owner, lot, unit })
+        };
+        let debit = key(row.debit, row.owner_id, row.lot_id)?;
+        let credit = key(row.credit, row.credit_owner_id, row.credit_lot_id)?;
+        let part = HoldPart { seq: row.seq, debit, credit, amount: row.amount };
+        match holds.last_mut().filter(|hold| hold.link == row.link) {
+            Some(hold) => hold.parts.push(part),
+            None => {
+                let (link, expires_at, epoch) = (row.link, row.expires_at, row.epoch);
+                holds.push(OpenHold { link, parts: vec![part], expires_at, epoch });
             }
-            None => holds.push(OpenHold {
-                job_id: row.job_id,
-                tenant_id: row
-                    .owner_id
-                    .map(TenantId)
-                    .ok_or_else(|| bad_row("ledger.accounts", "owner_id", row.account_id))?,
-                currency: unit,
-                parts: vec![part],
-                expires_at: row.expires_at.ok_or_else(|| bad_row("ledger.groups", "expires_at", row.seq))?,
-                epoch: row.epoch,
-                group_seq: row.seq,
-                lots: vec![lot],
-            }),
         }
     }
     Ok(holds)
@@ -182,7 +200,7 @@ pub async fn trial_balance(conn: &mut PgConnection) -> Result<Vec<TrialRow>, Err
     let rows = sqlx::query!(
         r#"
         SELECT
-            code, unit, SUM(debits_posted_nanos) AS "debits!: Decimal", SUM(credits_posted_nanos) AS "credits!: Decimal"
+            code, unit, SUM(debits_posted) AS "debits!: Decimal", SUM(credits_posted) AS "credits!: Decimal"
         FROM ledger.accounts
         GROUP BY code, unit
         ORDER BY code, unit
@@ -198,8 +216,8 @@ pub async fn trial_balance(conn: &mut PgConnection) -> Result<Vec<TrialRow>, Err
                     .ok_or_else(|| bad_row("ledger.accounts", "code", row.code))?
                     .to_string(),
                 currency: row.unit.parse().map_err(|_| bad_row("ledger.accounts", "unit", row.code))?,
-                debits: sum(row.debits, "debits_posted_nanos")?,
-                credits: sum(row.credits, "credits_posted_nanos")?,
+                debits: sum(row.debits, "debits_posted")?,
+                credits: sum(row.credits, "credits_posted")?,
             })
         })
         .collect()

@@ -1,10 +1,13 @@
-//! The writer's task: one loop that feeds the core, commits its blocks one after the other, and resolves doubts.
+//! The writer's task: one loop that feeds the core, posts its blocks, flushes them to disk, and resolves doubts.
 //!
-//! There is no timer: a block is what was decided while the block before was being committed. Requests are decided at once,
-//! also while a commit is under way. When a commit fails, the task takes the shard's lock anew on a fresh connection, so that
-//! no earlier commit can still arrive, and looks where the chain ends: either the block is there, or the memory is dropped
-//! and its requests are decided again. A block that the database refused is taken apart and its requests are committed one
-//! by one, so that a bad one fails alone.
+//! There is no timer: a block is what was decided while the block before was being posted. A block is posted without waiting for
+//! the disk; a second connection flushes, and one flush makes every block durable that was posted before it began. So the
+//! database works on the next block while the disk works on the last ones. Nobody is told of a block before it is durable.
+//!
+//! When a post or a flush fails, the task takes the shard's lock anew on a fresh connection, so that no earlier post can still
+//! arrive, flushes, and looks where the chain ends: blocks up to there are kept; the memory is dropped and the requests of the
+//! others are decided again. A block that the database refused is taken apart and its requests are posted one by one, so that a
+//! bad one fails alone.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -15,6 +18,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinError, JoinSet};
 
 use crate::block::BlockRef;
+use crate::books::Books;
 use crate::core::{Core, Needs};
 use crate::error::Error;
 use crate::hold::HoldPart;
@@ -24,6 +28,8 @@ use crate::repo::post as sql;
 
 /// How many requests one block takes.
 const BLOCK_REQUESTS_MAX: usize = 4_096;
+/// How many blocks may wait for the disk.
+const FLIGHTS_MAX: usize = 64;
 /// How often and how long a start waits for the connection of a writer that has just died.
 const START_ATTEMPTS_MAX: u32 = 20;
 const START_PAUSE: Duration = Duration::from_millis(100);
@@ -52,7 +58,7 @@ impl Command {
     }
 }
 
-/// A block on its way to the database.
+/// A block on its way to the disk.
 struct Flight {
     block: BlockRef,
     waiting: Vec<Command>,
@@ -61,7 +67,11 @@ struct Flight {
     began: Instant,
 }
 
-type Landing = (PgConnection, Result<(), sqlx::Error>);
+/// What ended: a post or a flush, with its connection.
+struct Landing {
+    conn: PgConnection,
+    result: Result<(), sqlx::Error>,
+}
 
 /// One shard's writer.
 pub(super) struct Task {
@@ -73,13 +83,21 @@ pub(super) struct Task {
     queue: mpsc::Receiver<Command>,
     /// Decided, for the next block.
     building: Vec<Command>,
-    flight: Option<Flight>,
-    commits: JoinSet<Landing>,
-    /// The connection that holds the shard's lock, when no commit has it.
+    /// Blocks that are not known to be durable, the oldest first.
+    flights: VecDeque<Flight>,
+    /// How many of the flights are posted.
+    posted: usize,
+    /// How many of them the flush under way makes durable.
+    flushing: usize,
+    posts: JoinSet<Landing>,
+    flushes: JoinSet<Landing>,
+    /// The connection that holds the shard's lock, when no post has it.
     writing: Option<PgConnection>,
+    /// The connection that flushes, when no flush has it.
+    syncing: Option<PgConnection>,
     /// The connection for loading what the core needs.
     reading: Option<PgConnection>,
-    /// Requests of a block that the database refused, to be committed one by one.
+    /// Requests of a block that the database refused, to be posted one by one.
     alone: VecDeque<Command>,
 }
 
@@ -95,6 +113,7 @@ impl Task {
             attempt += 1;
             tokio::time::sleep(START_PAUSE).await;
         }
+        let syncing = pool.acquire().await?.detach();
         let epoch = sql::raise_epoch(&mut conn, shard).await?;
         let core = load(&mut conn, shard, epoch).await?;
         tracing::info!(ledger.shard = shard, ledger.epoch = epoch, "the ledger's writer took its shard");
@@ -106,9 +125,13 @@ impl Task {
             core,
             queue,
             building: Vec::new(),
-            flight: None,
-            commits: JoinSet::new(),
+            flights: VecDeque::new(),
+            posted: 0,
+            flushing: 0,
+            posts: JoinSet::new(),
+            flushes: JoinSet::new(),
             writing: Some(conn),
+            syncing: Some(syncing),
             reading: None,
             alone: VecDeque::new(),
         })
@@ -123,14 +146,16 @@ impl Task {
         let (mut open, mut stopping) = (true, false);
         let mut batch = Vec::new();
         loop {
+            self.flush();
             self.depart().await;
-            if !open && self.flight.is_none() {
+            if !open && self.flights.is_empty() {
                 break;
             }
             let room = self.room();
             tokio::select! {
                 biased;
-                Some(landed) = self.commits.join_next() => self.land(landed).await?,
+                Some(landed) = self.flushes.join_next() => self.flushed(landed).await?,
+                Some(landed) = self.posts.join_next() => self.landed(landed).await?,
                 _ = &mut stop, if !stopping => {
                     stopping = true;
                     self.queue.close();
@@ -154,24 +179,42 @@ impl Task {
         if self.alone.is_empty() { BLOCK_REQUESTS_MAX.saturating_sub(self.building.len()) } else { 0 }
     }
 
-    /// Sends the next block off, unless one is under way.
+    /// True while a block is being posted.
+    fn posting(&self) -> bool {
+        self.writing.is_none()
+    }
+
+    /// Posts the next block, unless one is under way or too many wait for the disk.
     async fn depart(&mut self) {
         let mut alone = false;
-        while self.flight.is_none() && !self.core.has_draft() {
+        while !self.posting() && !self.core.has_draft() {
             let Some(command) = self.alone.pop_front() else { return };
             self.take(vec![command], true).await;
             alone = true;
         }
-        if self.flight.is_some() {
+        if self.posting() || self.flights.len() >= FLIGHTS_MAX {
             return;
         }
         let (reference, block) = self.core.seal(self.clock.now()).expect("there is a draft");
-        let mut conn = self.writing.take().expect("no commit is under way, so its connection is here");
+        let mut conn = self.writing.take().expect("no post is under way, so its connection is here");
         let waiting = std::mem::take(&mut self.building);
-        self.flight = Some(Flight { block: reference, waiting, alone, began: Instant::now() });
-        self.commits.spawn(async move {
+        self.flights.push_back(Flight { block: reference, waiting, alone, began: Instant::now() });
+        self.posts.spawn(async move {
             let result = sql::post(&mut conn, &block).await;
-            (conn, result)
+            Landing { conn, result }
+        });
+    }
+
+    /// Makes the posted blocks durable, unless a flush is under way.
+    fn flush(&mut self) {
+        if self.posted == 0 {
+            return;
+        }
+        let Some(mut conn) = self.syncing.take() else { return };
+        self.flushing = self.posted;
+        self.flushes.spawn(async move {
+            let result = sql::flush(&mut conn).await;
+            Landing { conn, result }
         });
     }
 
@@ -199,10 +242,11 @@ impl Task {
                     if let Some(decided) = command.decided.take() {
                         drop(decided.send(Ok(decision.parts)));
                     }
-                    match (decision.block, &mut self.flight) {
+                    let flight = self.flights.iter_mut().find(|flight| flight.block.height == decision.height);
+                    match (decision.block, flight) {
                         (Some(block), _) => drop(command.durable.send(Ok(block))),
-                        (None, Some(flight)) if flight.block.height == decision.height => flight.waiting.push(command),
-                        (None, _) => self.building.push(command),
+                        (None, Some(flight)) => flight.waiting.push(command),
+                        (None, None) => self.building.push(command),
                     }
                 }
             }
@@ -235,59 +279,80 @@ impl Task {
         Ok(())
     }
 
-    /// Ends a commit: its requests are answered, or what became of them is found out.
-    async fn land(&mut self, landed: Result<Landing, JoinError>) -> Result<(), Error> {
-        let flight = self.flight.take().expect("a commit lands once");
-        let (conn, result) = landed.map_err(|_| Error::Stopped)?;
+    /// Ends a post: its block waits for the disk, or what became of it is found out.
+    async fn landed(&mut self, landed: Result<Landing, JoinError>) -> Result<(), Error> {
+        let Landing { conn, result } = landed.map_err(|_| Error::Stopped)?;
         match result {
             Ok(()) => {
                 self.writing = Some(conn);
-                self.acknowledge(flight);
+                self.posted += 1;
                 Ok(())
             }
-            Err(error) => self.resolve(conn, error, flight).await,
+            Err(error) => {
+                drop(conn);
+                self.resolve(error).await
+            }
         }
     }
 
-    fn acknowledge(&mut self, flight: Flight) {
-        metrics::histogram!("ledger_commit_seconds").record(flight.began.elapsed());
-        metrics::counter!("ledger_blocks_total").increment(1);
-        metrics::counter!("ledger_groups_total").increment(flight.waiting.len() as u64);
-        self.core.committed(flight.block);
-        for command in flight.waiting {
-            drop(command.durable.send(Ok(flight.block)));
+    /// Ends a flush: the requests of its blocks are answered.
+    async fn flushed(&mut self, landed: Result<Landing, JoinError>) -> Result<(), Error> {
+        let Landing { conn, result } = landed.map_err(|_| Error::Stopped)?;
+        match result {
+            Ok(()) => {
+                self.syncing = Some(conn);
+                for _ in 0..std::mem::take(&mut self.flushing) {
+                    let flight = self.flights.pop_front().expect("what is flushed was posted");
+                    self.posted -= 1;
+                    self.core.committed(flight.block);
+                    acknowledge(flight);
+                }
+                Ok(())
+            }
+            Err(error) => {
+                drop(conn);
+                self.resolve(error).await
+            }
         }
     }
 
-    /// Finds out whether a block whose commit failed is there after all, and goes on from the truth.
-    async fn resolve(&mut self, conn: PgConnection, error: sqlx::Error, mut flight: Flight) -> Result<(), Error> {
+    /// Finds out which blocks are there after a post or a flush failed, and goes on from the truth.
+    async fn resolve(&mut self, error: sqlx::Error) -> Result<(), Error> {
         let refused = refusal(&error);
         if refused.as_deref() == Some(DEPOSED) {
             return Err(Error::Deposed { shard: self.shard, epoch: self.epoch });
         }
         tracing::warn!(
             error = &error as &dyn std::error::Error,
-            ledger.height = flight.block.height,
-            "a block's commit failed; the ledger looks what became of it"
+            ledger.height = self.flights.back().map(|flight| flight.block.height),
+            "a block failed on its way to the disk; the ledger looks what became of it"
         );
-        drop(conn);
-        let (conn, core, head) = self.regain().await?;
-        self.writing = Some(conn);
-        if head == flight.block {
-            self.acknowledge(flight);
-            return Ok(());
+        // Whatever is still under way ends before the shard can be locked anew.
+        self.posts.shutdown().await;
+        self.flushes.shutdown().await;
+        (self.writing, self.syncing) = (None, None);
+        let (writing, syncing, core, head) = self.regain().await?;
+        (self.writing, self.syncing, self.core) = (Some(writing), Some(syncing), core);
+        (self.posted, self.flushing) = (0, 0);
+        let (mut again, mut error) = (Vec::new(), Some(error));
+        for mut flight in std::mem::take(&mut self.flights) {
+            if flight.block.height <= head.height {
+                acknowledge(flight);
+                continue;
+            }
+            if refused.is_some()
+                && flight.alone
+                && let Some(error) = error.take()
+            {
+                let command = flight.waiting.remove(0);
+                drop(command.durable.send(Err(Error::Database(error))));
+            }
+            again.append(&mut flight.waiting);
         }
-        self.core = core;
-        if refused.is_some() && flight.alone {
-            let command = flight.waiting.remove(0);
-            drop(command.durable.send(Err(Error::Database(error))));
-        }
-        let again = flight.waiting.into_iter().chain(self.building.drain(..));
+        again.append(&mut self.building);
         if refused.is_some() || !self.alone.is_empty() {
-            let later = std::mem::take(&mut self.alone);
-            self.alone = again.chain(later).collect();
+            self.alone = again.into_iter().chain(std::mem::take(&mut self.alone)).collect();
         } else {
-            let again = again.collect();
             self.take(again, true).await;
         }
         Ok(())
@@ -296,7 +361,7 @@ impl Task {
     /// Takes the shard's lock on a new connection, once the old one is gone for good, and loads the truth.
     ///
     /// *Errors*: [`Error::Deposed`] when another writer was quicker; the database's, when it stays away for a minute.
-    async fn regain(&mut self) -> Result<(PgConnection, Core, BlockRef), Error> {
+    async fn regain(&mut self) -> Result<(PgConnection, PgConnection, Core, BlockRef), Error> {
         let mut attempt = 1;
         loop {
             match self.try_regain().await {
@@ -310,7 +375,7 @@ impl Task {
         }
     }
 
-    async fn try_regain(&mut self) -> Result<Option<(PgConnection, Core, BlockRef)>, Error> {
+    async fn try_regain(&mut self) -> Result<Option<(PgConnection, PgConnection, Core, BlockRef)>, Error> {
         let mut conn = self.pool.acquire().await?.detach();
         if !sql::lock(&mut conn, self.shard).await? {
             return Ok(None);
@@ -318,9 +383,21 @@ impl Task {
         if sql::epoch(&mut conn, self.shard).await? != self.epoch {
             return Err(Error::Deposed { shard: self.shard, epoch: self.epoch });
         }
+        let mut syncing = self.pool.acquire().await?.detach();
+        // What can be seen from here on is durable.
+        sql::flush(&mut syncing).await?;
         let head = sql::tip(&mut conn, self.shard).await?.block;
         let core = load(&mut conn, self.shard, self.epoch).await?;
-        Ok(Some((conn, core, head)))
+        Ok(Some((conn, syncing, core, head)))
+    }
+}
+
+fn acknowledge(flight: Flight) {
+    metrics::histogram!("ledger_commit_seconds").record(flight.began.elapsed());
+    metrics::counter!("ledger_blocks_total").increment(1);
+    metrics::counter!("ledger_groups_total").increment(flight.waiting.len() as u64);
+    for command in flight.waiting {
+        drop(command.durable.send(Ok(flight.block)));
     }
 }
 
@@ -329,7 +406,8 @@ async fn load(conn: &mut PgConnection, shard: i16, epoch: i64) -> Result<Core, E
     let tip = sql::tip(conn, shard).await?;
     let platform = sql::platform_accounts(conn, shard).await?;
     let holds = repo::open_holds(conn, shard).await?;
-    Ok(Core::new(shard, epoch, tip, platform, holds))
+    let periods = sql::periods(conn).await?;
+    Ok(Core::new(shard, epoch, tip, Books::new(platform, holds, periods)))
 }
 
 /// The code with which a living database refused the block for what is in it; none when the outcome is unknown.

@@ -1,5 +1,6 @@
 //! The writer's handle: what the rest of the system asks of the ledger.
 
+pub(crate) mod pipeline;
 mod task;
 
 use primitives::clock::Clock;
@@ -8,7 +9,8 @@ use sqlx::PgPool;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
-use self::task::{Command, Task};
+use self::pipeline::Command;
+use self::task::{Task, Waiting};
 use crate::SHARD;
 use crate::block::BlockRef;
 use crate::error::Error;
@@ -26,7 +28,7 @@ const QUEUE_MAX: usize = 8_192;
 /// Every request is safe to repeat: the same body under the same job, lot or reference gets the first answer.
 #[derive(Clone)]
 pub struct Writer {
-    queue: mpsc::Sender<Command>,
+    queue: mpsc::Sender<Command<Waiting>>,
     pool: PgPool,
     clock: Clock,
     epoch: i64,
@@ -131,7 +133,8 @@ impl Writer {
         decided: Option<oneshot::Sender<Result<Vec<HoldPart>, Error>>>,
     ) -> Result<oneshot::Receiver<Result<BlockRef, Error>>, Error> {
         let (durable, answer) = oneshot::channel();
-        self.queue.send(Command { request, decided, durable }).await.map_err(|_| Error::Stopped)?;
+        let caller = Waiting { decided, durable };
+        self.queue.send(Command { request, caller }).await.map_err(|_| Error::Stopped)?;
         Ok(answer)
     }
 }

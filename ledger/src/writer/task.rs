@@ -9,27 +9,22 @@
 //! others are decided again. A block that the database refused is taken apart and its requests are posted one by one, so that a
 //! bad one fails alone.
 
-use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use primitives::clock::Clock;
 use sqlx::{Connection, PgConnection, PgPool};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinError, JoinSet};
 
+use super::pipeline::{Caller, Command, Pipeline};
 use crate::block::BlockRef;
 use crate::books::Books;
 use crate::core::{Core, Needs};
 use crate::error::Error;
 use crate::hold::HoldPart;
-use crate::recipe::Request;
 use crate::repo;
 use crate::repo::post as sql;
 
-/// How many requests one block takes.
-const BLOCK_REQUESTS_MAX: usize = 4_096;
-/// How many blocks may wait for the disk.
-const FLIGHTS_MAX: usize = 64;
 /// How often and how long a start waits for the connection of a writer that has just died.
 const START_ATTEMPTS_MAX: u32 = 20;
 const START_PAUSE: Duration = Duration::from_millis(100);
@@ -39,32 +34,31 @@ const REGAIN_PAUSE: Duration = Duration::from_millis(250);
 /// What `ledger.post_block` says to a writer of an older epoch.
 const DEPOSED: &str = "TG004";
 
-/// A request with those who wait for it.
-pub(super) struct Command {
-    pub request: Request,
+/// Somebody on the other end of channels; those who gave up do not mind.
+pub(super) struct Waiting {
     /// Who waits for a hold's decision; taken once it is told.
     pub decided: Option<oneshot::Sender<Result<Vec<HoldPart>, Error>>>,
     /// Who waits for the commit.
     pub durable: oneshot::Sender<Result<BlockRef, Error>>,
 }
 
-impl Command {
-    /// Tells the refusal to whoever still waits; those who gave up do not mind.
-    fn refuse(self, error: Error) {
+impl Caller for Waiting {
+    fn decided(&mut self, parts: Vec<HoldPart>) {
+        if let Some(decided) = self.decided.take() {
+            drop(decided.send(Ok(parts)));
+        }
+    }
+
+    fn durable(self, block: BlockRef) {
+        drop(self.durable.send(Ok(block)));
+    }
+
+    fn refused(self, error: Error) {
         match self.decided {
             Some(decided) => drop(decided.send(Err(error))),
             None => drop(self.durable.send(Err(error))),
         }
     }
-}
-
-/// A block on its way to the disk.
-struct Flight {
-    block: BlockRef,
-    waiting: Vec<Command>,
-    /// True for a block of one request that had been refused in company.
-    alone: bool,
-    began: Instant,
 }
 
 /// What ended: a post or a flush, with its connection.
@@ -79,16 +73,8 @@ pub(super) struct Task {
     clock: Clock,
     shard: i16,
     epoch: i64,
-    core: Core,
-    queue: mpsc::Receiver<Command>,
-    /// Decided, for the next block.
-    building: Vec<Command>,
-    /// Blocks that are not known to be durable, the oldest first.
-    flights: VecDeque<Flight>,
-    /// How many of the flights are posted.
-    posted: usize,
-    /// How many of them the flush under way makes durable.
-    flushing: usize,
+    pipeline: Pipeline<Waiting>,
+    queue: mpsc::Receiver<Command<Waiting>>,
     posts: JoinSet<Landing>,
     flushes: JoinSet<Landing>,
     /// The connection that holds the shard's lock, when no post has it.
@@ -97,13 +83,16 @@ pub(super) struct Task {
     syncing: Option<PgConnection>,
     /// The connection for loading what the core needs.
     reading: Option<PgConnection>,
-    /// Requests of a block that the database refused, to be posted one by one.
-    alone: VecDeque<Command>,
 }
 
 impl Task {
     /// Takes the shard over.
-    pub async fn start(pool: PgPool, clock: Clock, shard: i16, queue: mpsc::Receiver<Command>) -> Result<Self, Error> {
+    pub async fn start(
+        pool: PgPool,
+        clock: Clock,
+        shard: i16,
+        queue: mpsc::Receiver<Command<Waiting>>,
+    ) -> Result<Self, Error> {
         let mut conn = pool.acquire().await?.detach();
         let mut attempt = 1;
         while !sql::lock(&mut conn, shard).await? {
@@ -122,18 +111,13 @@ impl Task {
             clock,
             shard,
             epoch,
-            core,
+            pipeline: Pipeline::new(core),
             queue,
-            building: Vec::new(),
-            flights: VecDeque::new(),
-            posted: 0,
-            flushing: 0,
             posts: JoinSet::new(),
             flushes: JoinSet::new(),
             writing: Some(conn),
             syncing: Some(syncing),
             reading: None,
-            alone: VecDeque::new(),
         })
     }
 
@@ -148,14 +132,32 @@ impl Task {
         loop {
             self.flush();
             self.depart().await;
-            if !open && self.flights.is_empty() {
+            if !open && self.pipeline.idle() {
                 break;
             }
-            let room = self.room();
+            let room = self.pipeline.room();
             tokio::select! {
                 biased;
-                Some(landed) = self.flushes.join_next() => self.flushed(landed).await?,
-                Some(landed) = self.posts.join_next() => self.landed(landed).await?,
+                Some(landed) = self.flushes.join_next() => {
+                    let Landing { conn, result } = landed_on(landed)?;
+                    match result {
+                        Ok(()) => {
+                            self.syncing = Some(conn);
+                            self.pipeline.flushed();
+                        }
+                        Err(error) => self.resolve(error).await?,
+                    }
+                }
+                Some(landed) = self.posts.join_next() => {
+                    let Landing { conn, result } = landed_on(landed)?;
+                    match result {
+                        Ok(()) => {
+                            self.writing = Some(conn);
+                            self.pipeline.posted();
+                        }
+                        Err(error) => self.resolve(error).await?,
+                    }
+                }
                 _ = &mut stop, if !stopping => {
                     stopping = true;
                     self.queue.close();
@@ -174,31 +176,15 @@ impl Task {
         Ok(())
     }
 
-    /// How many more requests may be decided before the next block leaves.
-    fn room(&self) -> usize {
-        if self.alone.is_empty() { BLOCK_REQUESTS_MAX.saturating_sub(self.building.len()) } else { 0 }
-    }
-
-    /// True while a block is being posted.
-    fn posting(&self) -> bool {
-        self.writing.is_none()
-    }
-
-    /// Posts the next block, unless one is under way or too many wait for the disk.
+    /// Posts the next block when there is one and it may leave.
     async fn depart(&mut self) {
         let mut alone = false;
-        while !self.posting() && !self.core.has_draft() {
-            let Some(command) = self.alone.pop_front() else { return };
+        while let Some(command) = self.pipeline.next_alone() {
             self.take(vec![command], true).await;
             alone = true;
         }
-        if self.posting() || self.flights.len() >= FLIGHTS_MAX {
-            return;
-        }
-        let (reference, block) = self.core.seal(self.clock.now()).expect("there is a draft");
+        let Some(block) = self.pipeline.depart(self.clock.now(), alone) else { return };
         let mut conn = self.writing.take().expect("no post is under way, so its connection is here");
-        let waiting = std::mem::take(&mut self.building);
-        self.flights.push_back(Flight { block: reference, waiting, alone, began: Instant::now() });
         self.posts.spawn(async move {
             let result = sql::post(&mut conn, &block).await;
             Landing { conn, result }
@@ -207,58 +193,32 @@ impl Task {
 
     /// Makes the posted blocks durable, unless a flush is under way.
     fn flush(&mut self) {
-        if self.posted == 0 {
+        if !self.pipeline.begin_flush() {
             return;
         }
-        let Some(mut conn) = self.syncing.take() else { return };
-        self.flushing = self.posted;
+        let mut conn = self.syncing.take().expect("no flush is under way, so its connection is here");
         self.flushes.spawn(async move {
+            let began = tokio::time::Instant::now();
             let result = sql::flush(&mut conn).await;
+            metrics::histogram!("ledger_flush_seconds").record(began.elapsed());
             Landing { conn, result }
         });
     }
 
     /// Decides requests in their order, after loading what the core needs for them.
-    async fn take(&mut self, commands: Vec<Command>, forgetful: bool) {
-        let mut needs = Needs::default();
-        for command in &commands {
-            let more = self.core.needs(&command.request, forgetful);
-            needs.owners.extend(more.owners);
-            needs.links.extend(more.links);
+    async fn take(&mut self, mut commands: Vec<Command<Waiting>>, forgetful: bool) {
+        let needs = self.pipeline.needs(&commands, forgetful);
+        if let Err(error) = self.learn(needs).await {
+            tracing::error!(error = &error as &dyn std::error::Error, "the ledger cannot load what a decision needs");
+            commands = self.pipeline.refuse_needy(commands, forgetful);
         }
-        let learned = self.learn(needs).await;
-        if let Err(error) = &learned {
-            tracing::error!(error = error as &dyn std::error::Error, "the ledger cannot load what a decision needs");
-        }
-        let now = self.clock.now();
-        for mut command in commands {
-            if learned.is_err() && self.core.needs(&command.request, forgetful) != Needs::default() {
-                command.refuse(Error::Unavailable);
-                continue;
-            }
-            match self.core.decide(&command.request, now) {
-                Err(error) => command.refuse(error),
-                Ok(decision) => {
-                    if let Some(decided) = command.decided.take() {
-                        drop(decided.send(Ok(decision.parts)));
-                    }
-                    let flight = self.flights.iter_mut().find(|flight| flight.block.height == decision.height);
-                    match (decision.block, flight) {
-                        (Some(block), _) => drop(command.durable.send(Ok(block))),
-                        (None, Some(flight)) => flight.waiting.push(command),
-                        (None, None) => self.building.push(command),
-                    }
-                }
-            }
-        }
+        self.pipeline.take(commands, self.clock.now());
     }
 
-    async fn learn(&mut self, mut needs: Needs) -> Result<(), Error> {
+    async fn learn(&mut self, needs: Needs) -> Result<(), Error> {
         if needs == Needs::default() {
             return Ok(());
         }
-        needs.owners.sort();
-        needs.owners.dedup();
         let kept = match self.reading.take() {
             // A kept connection may have died since; a fresh one tells the truth.
             Some(mut conn) => {
@@ -275,45 +235,8 @@ impl Task {
             }
         };
         self.reading = Some(conn);
-        self.core.learn(needs, knowledge);
+        self.pipeline.learn(needs, knowledge);
         Ok(())
-    }
-
-    /// Ends a post: its block waits for the disk, or what became of it is found out.
-    async fn landed(&mut self, landed: Result<Landing, JoinError>) -> Result<(), Error> {
-        let Landing { conn, result } = landed.map_err(|_| Error::Stopped)?;
-        match result {
-            Ok(()) => {
-                self.writing = Some(conn);
-                self.posted += 1;
-                Ok(())
-            }
-            Err(error) => {
-                drop(conn);
-                self.resolve(error).await
-            }
-        }
-    }
-
-    /// Ends a flush: the requests of its blocks are answered.
-    async fn flushed(&mut self, landed: Result<Landing, JoinError>) -> Result<(), Error> {
-        let Landing { conn, result } = landed.map_err(|_| Error::Stopped)?;
-        match result {
-            Ok(()) => {
-                self.syncing = Some(conn);
-                for _ in 0..std::mem::take(&mut self.flushing) {
-                    let flight = self.flights.pop_front().expect("what is flushed was posted");
-                    self.posted -= 1;
-                    self.core.committed(flight.block);
-                    acknowledge(flight);
-                }
-                Ok(())
-            }
-            Err(error) => {
-                drop(conn);
-                self.resolve(error).await
-            }
-        }
     }
 
     /// Finds out which blocks are there after a post or a flush failed, and goes on from the truth.
@@ -324,7 +247,7 @@ impl Task {
         }
         tracing::warn!(
             error = &error as &dyn std::error::Error,
-            ledger.height = self.flights.back().map(|flight| flight.block.height),
+            ledger.shard = self.shard,
             "a block failed on its way to the disk; the ledger looks what became of it"
         );
         // Whatever is still under way ends before the shard can be locked anew.
@@ -332,29 +255,9 @@ impl Task {
         self.flushes.shutdown().await;
         (self.writing, self.syncing) = (None, None);
         let (writing, syncing, core, head) = self.regain().await?;
-        (self.writing, self.syncing, self.core) = (Some(writing), Some(syncing), core);
-        (self.posted, self.flushing) = (0, 0);
-        let (mut again, mut error) = (Vec::new(), Some(error));
-        for mut flight in std::mem::take(&mut self.flights) {
-            if flight.block.height <= head.height {
-                acknowledge(flight);
-                continue;
-            }
-            if refused.is_some()
-                && flight.alone
-                && let Some(error) = error.take()
-            {
-                let command = flight.waiting.remove(0);
-                drop(command.durable.send(Err(Error::Database(error))));
-            }
-            again.append(&mut flight.waiting);
-        }
-        again.append(&mut self.building);
-        if refused.is_some() || !self.alone.is_empty() {
-            self.alone = again.into_iter().chain(std::mem::take(&mut self.alone)).collect();
-        } else {
-            self.take(again, true).await;
-        }
+        (self.writing, self.syncing) = (Some(writing), Some(syncing));
+        let again = self.pipeline.resolve(core, head, refused.map(|_| Error::Database(error)));
+        self.take(again, true).await;
         Ok(())
     }
 
@@ -392,13 +295,8 @@ impl Task {
     }
 }
 
-fn acknowledge(flight: Flight) {
-    metrics::histogram!("ledger_commit_seconds").record(flight.began.elapsed());
-    metrics::counter!("ledger_blocks_total").increment(1);
-    metrics::counter!("ledger_groups_total").increment(flight.waiting.len() as u64);
-    for command in flight.waiting {
-        drop(command.durable.send(Ok(flight.block)));
-    }
+fn landed_on(landed: Result<Landing, JoinError>) -> Result<Landing, Error> {
+    landed.map_err(|_| Error::Stopped)
 }
 
 /// The core as the database knows it.

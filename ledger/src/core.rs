@@ -181,6 +181,12 @@ impl Core {
         Some((self.tip.block, block))
     }
 
+    /// The block being built as it would be sealed now; for those who hold decisions against a model.
+    pub fn drafted(&self, at: DateTime<Utc>) -> Option<Block> {
+        let tip = Tip { at: at.max(self.tip.at), ..self.tip };
+        self.has_draft().then(|| self.draft.clone().seal(self.shard, self.epoch, &tip).0)
+    }
+
     /// Notes that the oldest sealed block is durable.
     pub fn committed(&mut self, block: BlockRef) {
         self.memory.committed(block);
@@ -410,5 +416,3 @@ fn note(seq: i64) -> TransferRow {
     }
 }
 
-#[cfg(test)]
-mod tests;

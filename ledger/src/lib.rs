@@ -25,6 +25,7 @@ pub mod proof;
 pub mod recipe;
 mod repo;
 mod row;
+pub mod sim;
 mod transfer;
 pub mod unit;
 mod view;

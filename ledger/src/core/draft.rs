@@ -8,7 +8,7 @@ use crate::recipe::{CapacityDraft, GroupKey, UsageDraft};
 use crate::row::{BlockRow, CapacityRow, CheckpointRow, PeriodRow, StateRow, UsageRow};
 
 /// Rows as they are decided.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct DraftBlock {
     pub keys: Vec<GroupKey>,
     pub rows: Rows,

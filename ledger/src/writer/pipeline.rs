@@ -70,6 +70,11 @@ impl<C: Caller> Pipeline<C> {
         }
     }
 
+    /// The core, for those who hold it against a model.
+    pub fn core(&self) -> &Core {
+        &self.core
+    }
+
     /// How many more requests may be decided before the next block leaves.
     pub fn room(&self) -> usize {
         if self.alone.is_empty() { BLOCK_REQUESTS_MAX.saturating_sub(self.building.len()) } else { 0 }

@@ -4,6 +4,7 @@
 pub(crate) mod post;
 pub(crate) mod proof;
 mod read;
+pub(crate) mod simulate;
 
 pub use read::{balance, link_transfers, open_holds, trial_balance, usage_facts};
 

@@ -7,6 +7,7 @@
 
 mod database;
 mod oracle;
+pub mod postgres;
 mod workload;
 mod world;
 

@@ -209,6 +209,7 @@ impl Tables {
         }
         for state in &rows.states {
             let account = self.accounts.get_mut(&state.account_id).ok_or(Refusal::Broken("no such account"))?;
+            account.0.floor = state.floor;
             account.1 = AccountState::from_word(&state.state).ok_or(Refusal::Broken("no such state"))?;
         }
         for row in &rows.periods {
@@ -268,7 +269,9 @@ impl Tables {
     }
 
     fn overdrafts(&self) -> Result<(), Refusal> {
-        let overdrawn = |(row, _): &(AccountRow, AccountState)| row.no_overdraft && available(row) < 0;
+        let overdrawn = |(row, _): &(AccountRow, AccountState)| {
+            (row.no_overdraft || row.floor.is_some()) && available(row) < row.floor.unwrap_or(0)
+        };
         if self.accounts.values().any(overdrawn) { Err(Refusal::Broken("accounts_no_overdraft")) } else { Ok(()) }
     }
 

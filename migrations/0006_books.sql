@@ -51,6 +51,18 @@ CREATE TABLE ledger.recipes (
     recipe text NOT NULL UNIQUE
 );
 
+INSERT INTO ledger.recipes (number, recipe) VALUES
+    (1, 'period_state'),
+    (2, 'account_state'),
+    (3, 'journal_entry'),
+    (4, 'reversal'),
+    (5, 'capacity'),
+    (10, 'job_hold'),
+    (11, 'job_settle'),
+    (12, 'job_void'),
+    (20, 'top_up'),
+    (21, 'promo_grant');
+
 CREATE TABLE ledger.kinds (
     number smallint PRIMARY KEY,
     kind text NOT NULL UNIQUE

@@ -206,8 +206,8 @@ impl Account {
 
     /// Adds the transfer `seq` to the debit side, or to the credit side.
     ///
-    /// *Errors*: an overdraft where none is allowed, a frozen account that would pay, a closed one that would move, a balance beyond
-    /// `i64`; the account is then as it was.
+    /// *Errors*: an overdraft where none is allowed, a closed account that would move, a balance beyond `i64`; the account is then
+    /// as it was. What a frozen account may not is told by a whole group: [`Self::check_frozen`].
     pub fn add(&mut self, seq: i64, side: Side, posted: i64, pending: i64) -> Result<(), Error> {
         let mut after = *self;
         let (total, held) = match side {
@@ -218,10 +218,8 @@ impl Account {
         *held = held.checked_add(pending).ok_or(Error::OutOfRange { account: self.id })?;
         assert!(after.debits_pending >= 0 && after.credits_pending >= 0, "no hold is released twice");
         let paid = after.available() < self.available();
-        match self.state {
-            AccountState::Closed => return Err(Error::AccountClosed { account: self.id }),
-            AccountState::Frozen if paid => return Err(Error::AccountFrozen { account: self.id }),
-            AccountState::Open | AccountState::Frozen => {}
+        if self.state == AccountState::Closed {
+            return Err(Error::AccountClosed { account: self.id });
         }
         if self.key.code.no_overdraft() && paid && after.available() < 0 {
             return Err(Error::Overdraft { account: self.id, available: self.spendable() });
@@ -230,6 +228,13 @@ impl Account {
         after.transfers += 1;
         *self = after;
         Ok(())
+    }
+
+    /// Refuses what a group has made of an account that was frozen `before`, where it pays: a hold's part may be taken in several
+    /// transfers, of which the first releases it, so one transfer alone does not tell.
+    pub fn check_frozen(&self, before: &Self) -> Result<(), Error> {
+        let paid = before.state == AccountState::Frozen && self.available() < before.available();
+        if paid { Err(Error::AccountFrozen { account: self.id }) } else { Ok(()) }
     }
 }
 
@@ -271,10 +276,15 @@ mod tests {
         account.add(2, Side::Debit, 0, 4).unwrap();
         account.state = AccountState::Frozen;
         assert_eq!(account.spendable(), Nanos::ZERO);
-        assert!(matches!(account.add(3, Side::Debit, 0, 1), Err(Error::AccountFrozen { .. })));
-        account.add(3, Side::Debit, 3, -4).unwrap();
-        account.add(4, Side::Credit, 1, 0).unwrap();
+        let frozen = account;
+        account.add(3, Side::Debit, 1, -4).unwrap();
+        account.add(4, Side::Debit, 3, 0).unwrap();
+        account.check_frozen(&frozen).unwrap();
+        account.add(5, Side::Debit, 0, 1).unwrap();
+        assert!(matches!(account.check_frozen(&frozen), Err(Error::AccountFrozen { .. })));
+        account.add(6, Side::Credit, 1, 0).unwrap();
+        account.check_frozen(&frozen).unwrap();
         account.state = AccountState::Closed;
-        assert!(matches!(account.add(5, Side::Credit, 1, 0), Err(Error::AccountClosed { .. })));
+        assert!(matches!(account.add(7, Side::Credit, 1, 0), Err(Error::AccountClosed { .. })));
     }
 }

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use primitives::money::{Currency, Nanos};
 use uuid::Uuid;
 
-use crate::account::{Account, AccountId, AccountKey};
+use crate::account::{Account, AccountKey};
 use crate::chart::Code;
 use crate::error::Error;
 use crate::hold::OpenHold;
@@ -147,8 +147,9 @@ impl Books {
         self.periods.insert(month, state);
     }
 
-    /// The accounts' ids in a slot's order, for tests and for those who look.
-    pub(super) fn id(&self, slot: Slot) -> AccountId {
-        self.at(slot).id
+    /// Every account, the oldest in memory first.
+    #[cfg(test)]
+    pub fn all(&self) -> &[Account] {
+        &self.accounts
     }
 }

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use self::draft::DraftBlock;
 use self::memory::Memory;
-use crate::account::{Account, AccountId, AccountKey, Terms};
+use crate::account::{Account, AccountId, AccountKey, AccountState, Terms};
 use crate::block::{Block, BlockRef};
 use crate::books::{Books, Slot};
 use crate::chart::Side;
@@ -264,6 +264,12 @@ impl Core {
                 }
             }
             moved.push(Moved { debit: sides[0], credit: sides[1] });
+        }
+        for (place, (slot, was)) in before.iter().enumerate().filter(|(_, (_, was))| was.state == AccountState::Frozen) {
+            // Only the first of each tells what was before the group.
+            if before[..place].iter().all(|(other, _)| other != slot) {
+                self.books.at(*slot).check_frozen(was)?;
+            }
         }
         for (key, state) in &entry.states {
             let slot = self.books.find(key).ok_or(Error::UnknownAccount { code: key.code, owner: key.owner })?;

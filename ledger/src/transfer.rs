@@ -113,7 +113,7 @@ impl Movement {
 pub(crate) fn transfer_id(seq: i64) -> TransferId {
     let number = u64::try_from(seq).expect("transfers are numbered from 1 on");
     let bytes = (u128::from(number)).to_be_bytes();
-    TransferId(uuid::Builder::from_bytes(bytes).with_version(uuid::Version::Custom).into_uuid())
+    TransferId(uuid::Builder::from_custom_bytes(bytes).into_uuid())
 }
 
 /// The identifier of an event that is named by others: a UUIDv8 of SHA-256 over what names it.
@@ -124,7 +124,7 @@ pub(crate) fn named_link(parts: &[&[u8]]) -> Uuid {
     parts.iter().for_each(|part| hasher.update(part));
     let mut bytes = [0; 16];
     bytes.copy_from_slice(&hasher.finalize()[..16]);
-    uuid::Builder::from_bytes(bytes).with_version(uuid::Version::Custom).into_uuid()
+    uuid::Builder::from_custom_bytes(bytes).into_uuid()
 }
 
 #[cfg(test)]

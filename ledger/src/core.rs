@@ -422,3 +422,6 @@ fn note(seq: i64) -> TransferRow {
     }
 }
 
+
+#[cfg(test)]
+mod tests;

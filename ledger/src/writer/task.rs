@@ -145,7 +145,10 @@ impl Task {
                             self.syncing = Some(conn);
                             self.pipeline.flushed();
                         }
-                        Err(error) => self.resolve(error).await?,
+                        Err(error) => {
+                            drop(conn);
+                            self.resolve(error).await?;
+                        }
                     }
                 }
                 Some(landed) = self.posts.join_next() => {
@@ -155,7 +158,10 @@ impl Task {
                             self.writing = Some(conn);
                             self.pipeline.posted();
                         }
-                        Err(error) => self.resolve(error).await?,
+                        Err(error) => {
+                            drop(conn);
+                            self.resolve(error).await?;
+                        }
                     }
                 }
                 _ = &mut stop, if !stopping => {

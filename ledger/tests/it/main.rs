@@ -7,7 +7,10 @@ mod refusals;
 mod writer;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use ledger::{Dimensions, JobHold, JobSettlement, PromoGrant, ProviderShare, TopUp, UsageFact, Writer, WriterTask};
+use ledger::{
+    AccountChange, AccountKey, AccountState, CapacityReport, CapacityShare, CapacityUse, Code, Dimensions, JobHold,
+    JobSettlement, Overrun, PeriodChange, PeriodState, PromoGrant, ProviderShare, TopUp, UsageFact, Writer, WriterTask,
+};
 use primitives::clock::Clock;
 use primitives::id::{Ids, JobId, NodeId, PriceId, ProviderId, TenantId};
 use primitives::money::{Currency, Nanos};
@@ -90,14 +93,44 @@ impl House {
             quantity,
             price_id,
             amount: Nanos(amount),
+            waste: None,
+            compute_ms: 40,
         };
         JobSettlement {
             job_id,
             charge: Nanos(charge),
+            overrun: Overrun::Refuse,
             shares: vec![ProviderShare { provider_id, node_id, segment: 0, amount: Nanos(share) }],
             usage: vec![line("output", 12, charge - charge / 3), line("input", 30, charge / 3)],
             dimensions: Dimensions { tenant_id, model: "spark-1".into(), product_line: "inference".into() },
             event_at: self.clock.now(),
+        }
+    }
+
+    /// The tenant's payments.
+    fn paid(&self) -> AccountKey {
+        AccountKey::owned(Code::PaidCredits, self.tenant_id, Currency::USD)
+    }
+
+    async fn set_account(&self, account: AccountKey, state: AccountState) {
+        let change = AccountChange { change_id: self.ids.next::<JobId>().0, account, state, reason: "a test".into() };
+        self.writer.post(change).await.unwrap();
+    }
+
+    async fn set_period(&self, month: &str, state: PeriodState) {
+        let (change_id, month) = (self.ids.next::<JobId>().0, month.parse().unwrap());
+        self.writer.post(PeriodChange { change_id, month, state, reason: "a test".into() }).await.unwrap();
+    }
+
+    /// The hour before now, in which the node served a model with all it has.
+    fn capacity(&self) -> CapacityReport {
+        CapacityReport {
+            node_id: self.node_id,
+            provider_id: self.provider_id,
+            from_at: self.clock.now() - TimeDelta::hours(1),
+            to_at: self.clock.now(),
+            rcu_milli: 1_000,
+            shares: vec![CapacityShare { share_ppm: 1_000_000, used_for: CapacityUse::Model("spark-1".into()) }],
         }
     }
 

@@ -2,11 +2,12 @@
 
 use chrono::TimeDelta;
 use ledger::proof::{Verification, verify};
+use ledger::{AccountState, PeriodState};
 use sqlx::PgPool;
 
 use crate::House;
 
-/// Three jobs, then a change behind the triggers' back.
+/// Three jobs, some capacity, an account frozen and a month closed, then a change behind the triggers' back.
 async fn after(pool: PgPool, change: &'static str) -> Verification {
     let house = House::open(pool).await;
     house.grant(20, TimeDelta::days(1)).await;
@@ -16,12 +17,15 @@ async fn after(pool: PgPool, change: &'static str) -> Verification {
         house.writer.hold(job.clone()).await.unwrap().durable().await.unwrap();
         house.writer.settle(house.settlement(job.job_id, amount - 1, 3)).await.unwrap();
     }
+    house.writer.post(house.capacity()).await.unwrap();
+    house.set_account(house.paid(), AccountState::Frozen).await;
+    house.set_period("2026-10", PeriodState::Soft).await;
     let House { pool, task, .. } = house;
     task.shutdown().await.unwrap();
     let mut conn = pool.acquire().await.unwrap();
     let before = verify(&mut conn, |_, _| {}).await.unwrap();
     assert!(before.passed(), "{before:?}");
-    assert_eq!((before.blocks, before.facts), (10, 6));
+    assert_eq!((before.blocks, before.facts), (13, 6));
     sqlx::raw_sql("SET session_replication_role = replica").execute(&mut *conn).await.unwrap();
     sqlx::raw_sql(change).execute(&mut *conn).await.unwrap();
     sqlx::raw_sql("SET session_replication_role = origin").execute(&mut *conn).await.unwrap();
@@ -33,11 +37,22 @@ fn named(found: &Verification) -> Option<i64> {
     found.bad_blocks.first().map(|bad| bad.height)
 }
 
+/// The transfers of a block, for a condition.
+macro_rules! of_block {
+    ($height:literal) => {
+        concat!(
+            "seq >= (SELECT first_seq FROM ledger.blocks WHERE height = ",
+            $height,
+            ") AND seq < (SELECT first_seq + transfers_count FROM ledger.blocks WHERE height = ",
+            $height,
+            ")"
+        )
+    };
+}
+
 #[sqlx::test(migrations = "../migrations")]
 async fn a_changed_amount_names_its_block_and_accounts(pool: PgPool) {
-    let change = "
-        UPDATE ledger.transfers SET amount_nanos = amount_nanos - 1
-        WHERE kind = 'capture' AND group_seq = (SELECT seq FROM ledger.groups WHERE block_height = 7 AND shard = 0)";
+    let change = concat!("UPDATE ledger.transfers SET amount = amount - 1 WHERE kind = 3 AND ", of_block!(7));
     let found = after(pool, change).await;
     assert_eq!(named(&found), Some(7), "{found:?}");
     // The gift and the payment that were captured, and revenue.
@@ -49,21 +64,47 @@ async fn the_verifier_tells_how_far_it_is(pool: PgPool) {
     after(pool.clone(), "SELECT 1").await;
     let mut steps = vec![];
     verify(&mut pool.acquire().await.unwrap(), |done, all| steps.push((done, all))).await.unwrap();
-    assert_eq!(steps, [(10, 10)]);
+    assert_eq!(steps, [(13, 13)]);
 }
 
-#[sqlx::test(migrations = "../migrations")]
-async fn a_changed_usage_fact_names_its_block(pool: PgPool) {
-    let change = "
-        UPDATE ledger.usage_facts SET quantity = quantity + 1
-        WHERE meter = 'input' AND group_seq = (SELECT seq FROM ledger.groups WHERE block_height = 4 AND shard = 0)";
-    assert_eq!(named(&after(pool, change).await), Some(4));
+/// A test that changes something in a block and wants that block named.
+macro_rules! names_its_block {
+    ($($name:ident: $height:literal, $change:expr;)*) => {$(
+        #[sqlx::test(migrations = "../migrations")]
+        async fn $name(pool: PgPool) {
+            let found = after(pool, $change).await;
+            assert_eq!(named(&found), Some($height), "{found:?}");
+        }
+    )*};
 }
 
-#[sqlx::test(migrations = "../migrations")]
-async fn a_changed_group_names_its_block(pool: PgPool) {
-    let change = "UPDATE ledger.groups SET event_at = event_at + interval '1 microsecond' WHERE block_height = 3";
-    assert_eq!(named(&after(pool, change).await), Some(3));
+names_its_block! {
+    a_changed_usage_fact_names_its_block: 4,
+        concat!("UPDATE ledger.usage_facts SET quantity = quantity + 1 WHERE line = 0 AND ", of_block!(4));
+    a_removed_usage_fact_names_its_block: 7, concat!("DELETE FROM ledger.usage_facts WHERE line = 1 AND ", of_block!(7));
+    a_changed_head_of_a_group_names_its_block: 4,
+        concat!("UPDATE ledger.transfers SET event_at = event_at + interval '1 us' WHERE link_id IS NOT NULL AND ", of_block!(4));
+    a_group_in_another_month_names_its_block: 4,
+        concat!("UPDATE ledger.transfers SET period = period - 1 WHERE link_id IS NOT NULL AND ", of_block!(4));
+    another_reference_names_its_block: 2, "UPDATE ledger.transfers SET reference = 'bank-11' WHERE reference = 'bank-10'";
+    a_transfer_between_other_accounts_names_its_block: 2,
+        concat!(
+            "UPDATE ledger.transfers SET credit_account_id = (SELECT id FROM ledger.accounts WHERE code = 2010) WHERE ",
+            of_block!(2)
+        );
+    a_removed_transfer_names_its_block: 7,
+        concat!("DELETE FROM ledger.transfers WHERE link_id IS NULL AND kind = 1 AND leaf_id IS NOT NULL AND ", of_block!(7));
+    a_changed_history_names_its_block: 7,
+        concat!("UPDATE ledger.transfers SET debit_prev_seq = 1 WHERE kind = 3 AND ", of_block!(7));
+    a_changed_leaf_names_the_block_that_wrote_it: 4, "UPDATE ledger.leaves SET bucket = 'NON_EFFECTIVE' WHERE id = 1";
+    a_removed_leaf_names_the_block_that_wrote_it: 4, "DELETE FROM ledger.leaves WHERE id = 2";
+    changed_capacity_names_its_block: 11, "UPDATE ledger.capacity_facts SET share_ppm = share_ppm - 1";
+    a_changed_state_names_its_block: 12, "UPDATE ledger.account_states SET state = 'open', floor = NULL";
+    a_changed_floor_of_a_state_names_its_block: 12, "UPDATE ledger.account_states SET floor = floor - 1";
+    a_month_opened_behind_our_back_names_its_block: 13, "UPDATE ledger.period_states SET state = 'open'";
+    a_changed_count_names_its_block: 9, "UPDATE ledger.blocks SET leaves_total = leaves_total + 1 WHERE height = 9";
+    an_added_row_is_missed_by_all_blocks: 14,
+        "INSERT INTO ledger.leaves (shard, id, bucket, product_line) VALUES (0, 999, 'BREAKAGE', 'inference')";
 }
 
 #[sqlx::test(migrations = "../migrations")]
@@ -85,20 +126,68 @@ async fn a_removed_block_is_missed(pool: PgPool) {
 
 #[sqlx::test(migrations = "../migrations")]
 async fn a_cut_off_end_is_missed_by_its_rows(pool: PgPool) {
-    assert_eq!(named(&after(pool, "DELETE FROM ledger.blocks WHERE height = 10").await), Some(10));
+    assert_eq!(named(&after(pool, "DELETE FROM ledger.blocks WHERE height = 13").await), Some(13));
+}
+
+/// A test that changes what is derived: the blocks are good, and one account is not.
+macro_rules! names_its_account {
+    ($($name:ident: $change:expr;)*) => {$(
+        #[sqlx::test(migrations = "../migrations")]
+        async fn $name(pool: PgPool) {
+            let found = after(pool, $change).await;
+            assert_eq!((named(&found), found.wrong_balances.len()), (None, 1), "{found:?}");
+        }
+    )*};
+}
+
+names_its_account! {
+    a_changed_balance_names_its_account: "UPDATE ledger.accounts SET credits_posted = credits_posted + 1 WHERE code = 2000";
+    a_changed_pending_balance_names_its_account: "UPDATE ledger.accounts SET credits_pending = 1 WHERE code = 4000";
+    a_changed_last_transfer_names_its_account: "UPDATE ledger.accounts SET last_seq = last_seq - 1 WHERE code = 2000";
+    a_changed_number_of_transfers_names_its_account:
+        "UPDATE ledger.accounts SET transfers_count = transfers_count + 1 WHERE code = 4000";
+    an_account_opened_behind_our_back_is_named: "UPDATE ledger.accounts SET state = 'open', floor = NULL WHERE code = 2000";
+    a_lowered_floor_names_its_account: "UPDATE ledger.accounts SET floor = floor - 1 WHERE code = 2000";
+    an_account_frozen_behind_our_back_is_named: "UPDATE ledger.accounts SET state = 'frozen', floor = 0 WHERE code = 2010";
+    a_checkpoint_that_nobody_made_names_its_account:
+        "INSERT INTO ledger.checkpoints SELECT id, last_seq, 0, 0, 0, 0 FROM ledger.accounts WHERE code = 2000";
+}
+
+/// A bank with 512 transfers, then a change behind the triggers' back.
+async fn after_many(pool: PgPool, change: &'static str) -> Verification {
+    let house = House::open(pool).await;
+    let mut paying = tokio::task::JoinSet::new();
+    for number in 0..512 {
+        let (writer, tenant_id, currency) = (house.writer.clone(), house.ids.next(), house.paid().unit);
+        let (amount, reference) = (primitives::money::Nanos(1), format!("bank-{number}"));
+        paying.spawn(async move { writer.top_up(ledger::TopUp { tenant_id, amount, currency, reference }).await });
+    }
+    assert!(paying.join_all().await.iter().all(Result::is_ok));
+    house.task.shutdown().await.unwrap();
+    let mut conn = house.pool.acquire().await.unwrap();
+    assert!(verify(&mut conn, |_, _| {}).await.unwrap().passed());
+    sqlx::raw_sql("SET session_replication_role = replica").execute(&mut *conn).await.unwrap();
+    let changed = sqlx::raw_sql(change).execute(&mut *conn).await.unwrap();
+    assert_eq!(changed.rows_affected(), 1);
+    verify(&mut conn, |_, _| {}).await.unwrap()
 }
 
 #[sqlx::test(migrations = "../migrations")]
-async fn a_changed_balance_names_its_account(pool: PgPool) {
-    let change = "UPDATE ledger.accounts SET credits_posted_nanos = credits_posted_nanos + 1 WHERE code = 2000";
-    let found = after(pool, change).await;
-    assert_eq!(named(&found), None);
-    assert_eq!(found.wrong_balances.len(), 1);
+async fn a_changed_checkpoint_names_its_account(pool: PgPool) {
+    let change = "UPDATE ledger.checkpoints SET debits_posted = debits_posted - 1 WHERE debits_posted = 256";
+    let found = after_many(pool, change).await;
+    assert_eq!((named(&found), found.wrong_balances.len()), (None, 1), "{found:?}");
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn a_removed_checkpoint_names_its_account(pool: PgPool) {
+    let found = after_many(pool, "DELETE FROM ledger.checkpoints WHERE debits_posted = 512").await;
+    assert_eq!((named(&found), found.wrong_balances.len()), (None, 1), "{found:?}");
 }
 
 #[sqlx::test(migrations = "../migrations")]
 async fn the_same_requests_give_the_same_hash_on_any_day_and_machine(pool: PgPool) {
     let found = after(pool, "SELECT 1").await;
     let heads: Vec<String> = found.heads.iter().map(|(shard, head)| format!("{shard} {head:?}")).collect();
-    insta::assert_snapshot!(heads.join("\n"), @"0 block 10 b353ed64e381d4c3b98db29c329c4f946b90979dd24c189f6ec33ce39f2d1869");
+    insta::assert_snapshot!(heads.join("\n"), @"0 block 13 bd7edd77332ec016d67bd66cb978eaeb1cc390c2b16f28bef46f4cc765dff0a1");
 }

@@ -1,7 +1,12 @@
 //! What the writer promises.
 
 use chrono::TimeDelta;
-use ledger::{Error, Hold, Writer};
+use ledger::recipe::TEMPLATES;
+use ledger::{
+    AccountChange, AccountKey, AccountState, Code, Error, Hold, JobSettlement, JournalEntry, JournalLine, PeriodState,
+    Writer,
+};
+use primitives::id::JobId;
 use primitives::money::Nanos;
 use sqlx::PgPool;
 use tokio::task::JoinSet;
@@ -28,7 +33,7 @@ async fn a_job_is_held_settled_and_explained(pool: PgPool) {
     assert_eq!((balance.posted, balance.pending, balance.available), (Nanos(94), Nanos(0), Nanos(94)));
 
     let mut conn = house.pool.acquire().await.unwrap();
-    let told: Vec<String> = ledger::job_transfers(&mut conn, job_id)
+    let told: Vec<String> = ledger::link_transfers(&mut conn, job_id.0)
         .await
         .unwrap()
         .iter()
@@ -70,7 +75,7 @@ async fn of_a_thousand_holds_at_once_on_a_balance_for_five_exactly_five_are_plac
     assert!(refused.clone().all(|error| matches!(error, Error::InsufficientFunds { needed: Nanos(7), .. })));
     assert_eq!(refused.count(), 995);
     assert_eq!(house.balance().await.available, Nanos(6));
-    assert_eq!(house.count("SELECT count(*) FROM ledger.transfers WHERE kind = 'pending'").await, 5);
+    assert_eq!(house.count("SELECT count(*) FROM ledger.journal WHERE kind = 'pending'").await, 5);
     house.close().await;
 }
 
@@ -162,8 +167,8 @@ async fn killed_connections_lose_nothing_that_was_acknowledged_and_double_nothin
             Ok::<(), Error>(())
         });
     }
-    // The connections that hold the writer's lock die again and again while the callers are served.
-    let mut killed = 0;
+    // The connections that post and those that flush die again and again while the callers are served.
+    let (mut killed_writing, mut killed_flushing) = (0, 0);
     let mut served = Vec::new();
     while let Some(answer) = callers.join_next().await {
         served.push(answer.unwrap());
@@ -172,12 +177,21 @@ async fn killed_connections_lose_nothing_that_was_acknowledged_and_double_nothin
                 SELECT count(pg_terminate_backend(l.pid))
                 FROM pg_locks l JOIN pg_database d ON d.oid = l.database
                 WHERE l.locktype = 'advisory' AND d.datname = current_database()";
-            killed += house.count(kill).await;
+            killed_writing += house.count(kill).await;
+        } else if served.len() % 8 == 4 {
+            let kill = "
+                SELECT count(pg_terminate_backend(pid))
+                FROM pg_stat_activity
+                WHERE datname = current_database() AND pid <> pg_backend_pid() AND query LIKE '%pg_logical_emit_message%'";
+            killed_flushing += house.count(kill).await;
         }
     }
-    assert!(killed > 0);
+    assert!(killed_writing > 0 && killed_flushing > 0, "{killed_writing} and {killed_flushing} were killed");
     assert!(served.iter().all(Result::is_ok), "{served:?}");
-    assert_eq!(house.count("SELECT count(*) FROM ledger.groups WHERE recipe = 'job_settle'").await, 400);
+    assert_eq!(
+        house.count("SELECT count(DISTINCT link_id) FROM ledger.journal WHERE recipe = 'job_settle'").await,
+        400
+    );
     assert_eq!(house.balance().await.available, Nanos(1_000_000 - 400 * 30));
     house.close().await;
 }
@@ -196,7 +210,7 @@ async fn holds_that_a_dead_writer_left_are_voided_and_living_ones_are_not(pool: 
     assert_eq!(house.writer.void_abandoned().await.unwrap(), 0);
     let mut conn = house.pool.acquire().await.unwrap();
     let open = ledger::open_holds(&mut conn, ledger::SHARD).await.unwrap();
-    assert_eq!(open.iter().map(|hold| (hold.job_id, hold.epoch)).collect::<Vec<_>>(), [(living.job_id, 2)]);
+    assert_eq!(open.iter().map(|hold| (hold.link, hold.epoch)).collect::<Vec<_>>(), [(living.job_id.0, 2)]);
     drop(conn);
     house.close().await;
 }
@@ -235,16 +249,91 @@ async fn lapsed_credit_pays_for_no_new_hold(pool: PgPool) {
 async fn a_shutdown_commits_what_waits(pool: PgPool) {
     let house = House::open(pool).await;
     house.top_up(1_000, "bank-1").await;
+    let last = house.job(1);
     let mut holds = Vec::new();
-    for _ in 0..50 {
-        holds.push(house.writer.hold(house.job(1)).await.unwrap());
+    for number in 0..50 {
+        let job = if number == 49 { last.clone() } else { house.job(1) };
+        holds.push(house.writer.hold(job).await.unwrap());
     }
     let House { pool, task, writer, .. } = house;
     task.shutdown().await.unwrap();
     for hold in &mut holds {
         hold.durable().await.unwrap();
     }
-    assert!(matches!(writer.void(holds[0].job_id).await, Err(Error::Stopped)));
-    let kept: i64 = sqlx::query_scalar("SELECT count(*) FROM ledger.groups").fetch_one(&pool).await.unwrap();
+    assert!(matches!(writer.void(last.job_id).await, Err(Error::Stopped)));
+    let kept: i64 = sqlx::query_scalar("SELECT count(*) FROM ledger.transfers WHERE link_id IS NOT NULL")
+        .fetch_one(&pool)
+        .await
+        .unwrap();
     assert_eq!(kept, 51);
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn the_database_names_every_recipe_as_the_code_does(pool: PgPool) {
+    let stored: Vec<(i16, String)> =
+        sqlx::query_as("SELECT number, recipe FROM ledger.recipes ORDER BY number").fetch_all(&pool).await.unwrap();
+    let ours: Vec<_> = TEMPLATES.iter().map(|template| (template.number, template.name.to_owned())).collect();
+    assert_eq!(stored, ours);
+    let kinds: Vec<String> =
+        sqlx::query_scalar("SELECT kind FROM ledger.kinds ORDER BY number").fetch_all(&pool).await.unwrap();
+    assert_eq!(kinds, ledger::Kind::ALL.map(ledger::Kind::as_str));
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn states_and_closed_months_outlive_the_writer_that_set_them(pool: PgPool) {
+    let house = House::open(pool).await;
+    house.top_up(100, "bank-1").await;
+    let job = house.job(60);
+    house.writer.hold(job.clone()).await.unwrap().durable().await.unwrap();
+    house.set_account(house.paid(), AccountState::Frozen).await;
+    house.set_period("2026-10", PeriodState::Soft).await;
+
+    let house = house.reopen().await;
+    let refused = house.writer.hold(house.job(1)).await.unwrap_err();
+    assert!(matches!(refused, Error::InsufficientFunds { available: Nanos(0), .. }), "{refused}");
+    let event_at = house.clock.now() - TimeDelta::days(30);
+    let late = JobSettlement { event_at, ..house.settlement(job.job_id, 50, 10) };
+    house.writer.settle(late).await.unwrap();
+    let bank = AccountKey::platform(Code::Bank, house.paid().unit);
+    let entry = |house: &House, month: &str| JournalEntry {
+        entry_id: house.ids.next::<JobId>().0,
+        lines: vec![JournalLine { debit: bank, credit: house.paid(), amount: Nanos(1), leaf: None }],
+        month: Some(month.parse().unwrap()),
+        reason: "found at the audit".into(),
+    };
+    house.writer.post(entry(&house, "2026-10")).await.unwrap();
+    let booked = "SELECT min(period)::bigint FROM ledger.journal WHERE recipe = ";
+    assert_eq!(booked_in(&house, &format!("{booked}'job_settle'")).await, 2611);
+    assert_eq!(booked_in(&house, &format!("{booked}'journal_entry'")).await, 2610);
+
+    house.set_period("2026-10", PeriodState::Hard).await;
+    let house = house.reopen().await;
+    let refused = house.writer.post(entry(&house, "2026-10")).await.unwrap_err();
+    assert!(matches!(refused, Error::PeriodClosed { .. }), "{refused}");
+    house.set_account(house.paid(), AccountState::Open).await;
+    house.writer.hold(house.job(51)).await.unwrap().durable().await.unwrap();
+    house.close().await;
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn what_one_block_opens_and_spends_again_is_kept(pool: PgPool) {
+    let house = House::open(pool).await;
+    house.top_up(100, "bank-1").await;
+    house.set_account(house.paid(), AccountState::Frozen).await;
+    // Both are in one block, which the database refuses as a whole: it moves balances before it sets states.
+    let change = AccountChange {
+        change_id: house.ids.next::<JobId>().0,
+        account: house.paid(),
+        state: AccountState::Open,
+        reason: "a test".into(),
+    };
+    let (opened, hold) = tokio::join!(house.writer.post(change), house.writer.hold(house.job(60)));
+    opened.unwrap();
+    hold.unwrap().durable().await.unwrap();
+    assert_eq!(house.balance().await.available, Nanos(40));
+    house.close().await;
+}
+
+async fn booked_in(house: &House, statement: &str) -> i64 {
+    sqlx::query_scalar(sqlx::AssertSqlSafe(statement.to_owned())).fetch_one(&house.pool).await.unwrap()
 }

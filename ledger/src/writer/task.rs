@@ -113,8 +113,10 @@ impl Task {
             attempt += 1;
             tokio::time::sleep(START_PAUSE).await;
         }
-        let syncing = pool.acquire().await?.detach();
+        let mut syncing = pool.acquire().await?.detach();
         let epoch = sql::raise_epoch(&mut conn, shard).await?;
+        // What earlier writers posted may not be on the disk yet, and this one answers for it.
+        sql::flush(&mut syncing).await?;
         let core = load(&mut conn, shard, epoch).await?;
         tracing::info!(ledger.shard = shard, ledger.epoch = epoch, "the ledger's writer took its shard");
         Ok(Self {
@@ -186,14 +188,14 @@ impl Task {
 
     /// Posts the next block, unless one is under way or too many wait for the disk.
     async fn depart(&mut self) {
+        if self.posting() || self.flights.len() >= FLIGHTS_MAX {
+            return;
+        }
         let mut alone = false;
-        while !self.posting() && !self.core.has_draft() {
+        while !self.core.has_draft() {
             let Some(command) = self.alone.pop_front() else { return };
             self.take(vec![command], true).await;
             alone = true;
-        }
-        if self.posting() || self.flights.len() >= FLIGHTS_MAX {
-            return;
         }
         let (reference, block) = self.core.seal(self.clock.now()).expect("there is a draft");
         let mut conn = self.writing.take().expect("no post is under way, so its connection is here");
@@ -244,8 +246,9 @@ impl Task {
                     }
                     let flight = self.flights.iter_mut().find(|flight| flight.block.height == decision.height);
                     match (decision.block, flight) {
-                        (Some(block), _) => drop(command.durable.send(Ok(block))),
-                        (None, Some(flight)) => flight.waiting.push(command),
+                        // First: a block that was read back from the database may still wait for the disk.
+                        (_, Some(flight)) => flight.waiting.push(command),
+                        (Some(block), None) => drop(command.durable.send(Ok(block))),
                         (None, None) => self.building.push(command),
                     }
                 }

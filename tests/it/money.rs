@@ -33,8 +33,7 @@ async fn a_charge_is_price_times_tokens_to_the_nano() {
         assert_eq!(books::balance(&mut database, tenant).await, Balance { posted: expected, pending: 0 });
     }
     let earned =
-        books::number(&mut database, "SELECT sum(credits_posted_nanos)::bigint FROM ledger.accounts WHERE code = 2100")
-            .await;
+        books::number(&mut database, "SELECT sum(credits_posted)::bigint FROM ledger.accounts WHERE code = 2100").await;
     // The demo provider asks 70 % of the tenant's price; less than a nano a line is cut.
     assert_eq!(earned, (25_000_000_000 - expected) * 70 / 100);
     system.end().await;
@@ -191,7 +190,7 @@ async fn a_figure_that_somebody_changes_in_the_database_is_found() {
     system.client().chat(&ask("What is 12 + 30?").max_tokens(5)).await.ok();
     system.client().chat(&ask("What is 13 + 30?").max_tokens(5)).await.ok();
     let mut database = system.database().await;
-    let theft = "UPDATE ledger.transfers SET amount_nanos = amount_nanos + 1 WHERE kind = 'capture'";
+    let theft = "UPDATE ledger.transfers SET amount = amount + 1 WHERE kind = 3";
     let refused = sqlx::query(theft).execute(&mut database).await.unwrap_err();
     assert!(refused.to_string().contains("append-only"), "{refused}");
 

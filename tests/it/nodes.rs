@@ -187,10 +187,12 @@ async fn a_lost_frame_moves_the_job_and_the_old_lease_means_nothing_any_more() {
     assert_eq!(rest.usage.unwrap()["completion_tokens"], 5);
     let mut database = system.database().await;
     let segments: Vec<(i16, String, i64)> =
-        sqlx::query_as("SELECT segment, meter, quantity FROM ledger.usage_facts ORDER BY segment, meter")
-            .fetch_all(&mut database)
-            .await
-            .unwrap();
+        sqlx::query_as(
+            "SELECT segment, meter, quantity FROM ledger.usage_facts JOIN ledger.leaves ON id = leaf_id ORDER BY segment, meter",
+        )
+        .fetch_all(&mut database)
+        .await
+        .unwrap();
     let prompt = books::job(&mut database, &rest.id).await.prompt_tokens;
     let (first, second) = (i16::try_from(lost.epoch).unwrap(), i16::try_from(won.epoch).unwrap());
     let fact = |segment, meter: &str, quantity| (segment, meter.to_owned(), quantity);

@@ -122,7 +122,7 @@ async fn whoever_changes_a_proof_is_told_which_block() {
     let lines: Vec<&str> = book.lines().collect();
     let blocks = lines.len() - 1;
     // A block's line is that of its height: the header is line 0.
-    let captured = (1..=blocks).find(|height| lines[*height].contains("\"kind\":\"capture\"")).unwrap();
+    let captured = (1..=blocks).find(|height| lines[*height].contains("\"kind\":3")).unwrap();
     let line = |height: usize, change: &dyn Fn(&str) -> String| {
         let changed = change(lines[height]);
         assert_ne!(changed, lines[height], "the forger found nothing to change");
@@ -140,8 +140,10 @@ async fn whoever_changes_a_proof_is_told_which_block() {
 
     let book_of = |lines: Vec<String>| lines.join("\n");
     for (what, forgery, bad) in [
-        ("an amount", book_of(line(captured, &|text| digit_after(text, "\"amount_nanos\":"))), captured),
+        ("an amount", book_of(line(captured, &|text| digit_after(text, "\"amount\":"))), captured),
         ("a quantity", book_of(line(captured, &|text| digit_after(text, "\"quantity\":"))), captured),
+        ("a history", book_of(line(captured, &|text| digit_after(text, "\"debit_prev_seq\":"))), captured),
+        ("a leaf", book_of(line(captured, &|text| text.replacen("PRODUCTIVE", "LICENCE", 1))), captured),
         ("an instant", book_of(line(2, &|text| digit_after(text, "\"at\":"))), 2),
         ("a hash", book_of(line(3, &|text| digit_after(text, "\"hash\":\""))), 3),
         ("the hash before", book_of(line(3, &|text| digit_after(text, "\"prev_hash\":\""))), 3),
@@ -177,14 +179,25 @@ async fn wrong_books_are_found_even_when_every_hash_is_right() {
     let (file, forged) = (system.path("book.jsonl"), system.path("forged.jsonl"));
     prove(&system, &file, &[]).await;
     let book = fs::read_to_string(&file).unwrap();
-    let first = |kind: &str| book.lines().position(|line| line.contains(&format!("\"kind\":\"{kind}\""))).unwrap();
-    let (held, captured) = (first("pending"), first("capture"));
+    let first = |kind: u8| book.lines().position(|line| line.contains(&format!("\"kind\":{kind}"))).unwrap();
+    let (held, captured, last) = (first(2), first(3), book.lines().count() - 1);
     for (forgery, bad, reason) in [
-        ("too_little_paid", held, "it takes an account below zero"),
+        ("too_little_paid", held, "it takes an account below zero, or its floor"),
         ("captured_above_hold", captured, "it does not fit the hold that it resolves"),
         ("resolved_twice", captured, "it resolves a hold that is not open"),
         ("debited_to_itself", captured, "a transfer is not one debit and one equal credit"),
-        ("left_out_group", captured, "its groups are not numbered without gaps"),
+        ("credited_in_another_unit", captured, "a transfer is between two units or shards"),
+        ("credited_to_nobody", held, "a transfer is between unknown accounts"),
+        ("left_out_group", captured, "its transfers are not numbered without gaps"),
+        ("revenue_of_nothing", captured, "revenue has no leaf"),
+        ("revenue_of_an_unknown_leaf", captured, "a transfer's leaf does not exist"),
+        ("another_history", captured, "a transfer does not follow its account's history"),
+        ("miscounted_leaves", captured, "its leaves are not numbered without gaps"),
+        ("forgotten_hold", held, "it forgets an open hold"),
+        ("happened_twice", last, "an event happens twice"),
+        ("booked_in_a_closed_month", last, "it books in a month that was closed for good"),
+        ("closed_with_money", last, "it closes an account that is not empty"),
+        ("frozen_at_nothing", last, "a frozen account's floor is not what it had"),
     ] {
         let mut forger = Command::new("python3");
         forger.arg("-B").arg(workspace().join("tests/it/forge.py")).arg(forgery).arg(&file).arg(&forged);

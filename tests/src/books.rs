@@ -39,7 +39,7 @@ pub struct JobRow {
 pub async fn settled(connection: &mut PgConnection) {
     let open = "SELECT (SELECT count(*) FROM broker.jobs WHERE ended_at IS NULL)
                      + (SELECT count(*) FROM broker.leases WHERE ended_at IS NULL)
-                     + (SELECT count(*) FROM ledger.accounts WHERE debits_pending_nanos + credits_pending_nanos > 0)";
+                     + (SELECT count(*) FROM ledger.accounts WHERE debits_pending + credits_pending > 0)";
     eventually("every job and lease ended and every hold was released", async || {
         (number(connection, open).await == 0).then_some(())
     })
@@ -55,20 +55,47 @@ pub async fn check(connection: &mut PgConnection) {
 }
 
 /// Promises, and how many things break each.
-const PROMISES: [(&str, &str); 8] = [
+const PROMISES: [(&str, &str); 11] = [
     ("every job has ended", "SELECT count(*) FROM broker.jobs WHERE ended_at IS NULL"),
     ("every lease has ended", "SELECT count(*) FROM broker.leases WHERE ended_at IS NULL"),
-    ("nothing is held any more", "SELECT count(*) FROM ledger.accounts WHERE debits_pending_nanos + credits_pending_nanos <> 0"),
+    ("nothing is held any more", "SELECT count(*) FROM ledger.accounts WHERE debits_pending + credits_pending <> 0"),
     (
         "no account that may not be overdrawn is",
         "SELECT count(*) FROM ledger.accounts
-         WHERE no_overdraft AND (credits_posted_nanos - debits_posted_nanos) * CASE normal_side WHEN 'credit' THEN 1 ELSE -1 END < 0",
+         WHERE no_overdraft AND (credits_posted - debits_posted) * CASE normal_side WHEN 'credit' THEN 1 ELSE -1 END < 0",
     ),
     (
         "debits equal credits in every currency",
         "SELECT count(*) FROM (
-             SELECT unit FROM ledger.accounts GROUP BY unit HAVING sum(debits_posted_nanos) <> sum(credits_posted_nanos)
+             SELECT unit FROM ledger.accounts GROUP BY unit HAVING sum(debits_posted) <> sum(credits_posted)
          ) AS unbalanced",
+    ),
+    (
+        "an account's balance is what its transfers make of it",
+        "SELECT count(*)
+         FROM ledger.accounts
+         LEFT JOIN (
+             SELECT id, sum(debits) AS debits, sum(credits) AS credits
+             FROM ledger.journal
+             CROSS JOIN LATERAL (
+                 VALUES (debit_account_id, amount, 0), (credit_account_id, 0, amount)
+             ) AS legs (id, debits, credits)
+             WHERE kind IN ('posted', 'capture')
+             GROUP BY id
+         ) AS moved USING (id)
+         WHERE debits_posted <> coalesce(debits, 0) OR credits_posted <> coalesce(credits, 0)",
+    ),
+    (
+        "every revenue leg has its class",
+        "SELECT count(*)
+         FROM ledger.journal
+         WHERE kind IN ('posted', 'capture')
+            AND (debit_code BETWEEN 4000 AND 4999 OR credit_code BETWEEN 4000 AND 4999)
+            AND bucket IS NULL",
+    ),
+    (
+        "every transfer is in the journal",
+        "SELECT (SELECT count(*) FROM ledger.transfers) - (SELECT count(*) FROM ledger.journal)",
     ),
     (
         "a job's charge is the sum of its usage, and delivered tokens are billed once",
@@ -76,12 +103,14 @@ const PROMISES: [(&str, &str); 8] = [
          FROM broker.jobs
          LEFT JOIN (
              SELECT
-                 job_id,
-                 sum(amount_nanos) AS amount,
+                 link_id AS job_id,
+                 sum(usage_facts.amount) AS amount,
                  sum(quantity) FILTER (WHERE meter = 'output') AS output,
                  sum(quantity) FILTER (WHERE meter = 'input') AS input
              FROM ledger.usage_facts
-             GROUP BY job_id
+             JOIN ledger.transfers USING (seq)
+             JOIN ledger.leaves ON leaves.id = usage_facts.leaf_id AND leaves.shard = seq / 1000000000000000
+             GROUP BY link_id
          ) AS used USING (job_id)
          WHERE coalesce(charge_nanos, 0) <> coalesce(amount, 0)
             OR coalesce(output_tokens, 0) <> coalesce(output, 0)
@@ -92,11 +121,9 @@ const PROMISES: [(&str, &str); 8] = [
         "SELECT count(*)
          FROM broker.jobs
          LEFT JOIN (
-             SELECT link_id AS job_id, sum(amount_nanos) AS amount
-             FROM ledger.transfers
-             JOIN ledger.groups ON groups.shard = transfers.shard AND groups.seq = transfers.group_seq
-             JOIN ledger.accounts ON accounts.id = transfers.debit_account_id
-             WHERE kind IN ('capture', 'posted') AND code IN (2000, 2010)
+             SELECT link_id AS job_id, sum(amount) AS amount
+             FROM ledger.journal
+             WHERE kind IN ('capture', 'posted') AND debit_code IN (2000, 2010)
              GROUP BY link_id
          ) AS captured USING (job_id)
          WHERE coalesce(charge_nanos, 0) <> coalesce(amount, 0) OR coalesce(charge_nanos, 0) > hold_nanos",
@@ -138,8 +165,8 @@ pub async fn leases(connection: &mut PgConnection, job_id: &str) -> i64 {
 pub async fn balance(connection: &mut PgConnection, tenant_id: TenantId) -> Balance {
     let (posted, pending) = sqlx::query_as(
         "SELECT
-             coalesce(sum(credits_posted_nanos - debits_posted_nanos), 0)::bigint,
-             coalesce(sum(debits_pending_nanos), 0)::bigint
+             coalesce(sum(credits_posted - debits_posted), 0)::bigint,
+             coalesce(sum(debits_pending), 0)::bigint
          FROM ledger.accounts
          WHERE owner_id = $1 AND code IN (2000, 2010)",
     )

@@ -119,8 +119,9 @@ impl<C: Caller> Pipeline<C> {
                     command.caller.decided(decision.parts);
                     let flight = self.flights.iter_mut().find(|flight| flight.block.height == decision.height);
                     match (decision.block, flight) {
-                        (Some(block), _) => command.caller.durable(block),
-                        (None, Some(flight)) => flight.waiting.push(command),
+                        // First: a block that was read back from the database may still wait for the disk.
+                        (_, Some(flight)) => flight.waiting.push(command),
+                        (Some(block), None) => command.caller.durable(block),
                         (None, None) => self.building.push(command),
                     }
                 }
@@ -130,13 +131,13 @@ impl<C: Caller> Pipeline<C> {
 
     /// A request that has to go alone, when the next block has to be of one.
     pub fn next_alone(&mut self) -> Option<Command<C>> {
-        if self.posting || self.core.has_draft() { None } else { self.alone.pop_front() }
+        if self.full() || self.core.has_draft() { None } else { self.alone.pop_front() }
     }
 
     /// The next block to post, unless one is under way, too many wait for the disk, or nothing was decided. `alone` says that it
     /// holds one request that had been refused in company.
     pub fn depart(&mut self, at: DateTime<Utc>, alone: bool) -> Option<Block> {
-        if self.posting || self.flights.len() >= FLIGHTS_MAX {
+        if self.full() {
             return None;
         }
         let (reference, block) = self.core.seal(at)?;
@@ -144,6 +145,11 @@ impl<C: Caller> Pipeline<C> {
         self.flights.push_back(Flight { block: reference, waiting, alone });
         self.posting = true;
         Some(block)
+    }
+
+    /// True when no block may leave: one is under way, or too many wait for the disk.
+    fn full(&self) -> bool {
+        self.posting || self.flights.len() >= FLIGHTS_MAX
     }
 
     /// Notes that the block under way is posted.

@@ -102,8 +102,10 @@ impl Task {
             attempt += 1;
             tokio::time::sleep(START_PAUSE).await;
         }
-        let syncing = pool.acquire().await?.detach();
+        let mut syncing = pool.acquire().await?.detach();
         let epoch = sql::raise_epoch(&mut conn, shard).await?;
+        // What earlier writers posted may not be on the disk yet, and this one answers for it.
+        sql::flush(&mut syncing).await?;
         let core = load(&mut conn, shard, epoch).await?;
         tracing::info!(ledger.shard = shard, ledger.epoch = epoch, "the ledger's writer took its shard");
         Ok(Self {

@@ -189,5 +189,5 @@ async fn a_removed_checkpoint_names_its_account(pool: PgPool) {
 async fn the_same_requests_give_the_same_hash_on_any_day_and_machine(pool: PgPool) {
     let found = after(pool, "SELECT 1").await;
     let heads: Vec<String> = found.heads.iter().map(|(shard, head)| format!("{shard} {head:?}")).collect();
-    insta::assert_snapshot!(heads.join("\n"), @"0 block 10 b353ed64e381d4c3b98db29c329c4f946b90979dd24c189f6ec33ce39f2d1869");
+    insta::assert_snapshot!(heads.join("\n"), @"0 block 13 bd7edd77332ec016d67bd66cb978eaeb1cc390c2b16f28bef46f4cc765dff0a1");
 }

@@ -131,11 +131,11 @@ async fn a_hold_is_resolved_once_and_for_no_more_than_it_holds(pool: PgPool) {
     for amount in [39, 41] {
         refused(&pool, "does not fit the hold", &insert(1, VOID, PAID, REVENUE, amount, &[OPEN])).await;
     }
-    refused(&pool, "does not fit the hold", &insert(1, CAPTURE, BANK, REVENUE, 1, &[OPEN, LEAF])).await;
+    refused(&pool, "accounts_debits_pending_check", &insert(1, CAPTURE, BANK, REVENUE, 1, &[OPEN, LEAF])).await;
     let no_hold = ("pending_seq", "1");
     refused(&pool, "does not fit the hold", &insert(1, VOID, PAID, REVENUE, 1, &[no_hold])).await;
     let nothing = ("pending_seq", "987654321");
-    refused(&pool, "does not fit the hold", &insert(1, VOID, PAID, REVENUE, 1, &[nothing])).await;
+    refused(&pool, "null value", &insert(1, VOID, PAID, REVENUE, 1, &[nothing])).await;
     refused(&pool, "transfers_pending", &insert(1, CAPTURE, PAID, REVENUE, 1, &[LEAF])).await;
     refused(&pool, "transfers_pending", &insert(1, POSTED, PAID, BANK, 1, &[OPEN])).await;
     let two = capture(2, 10);
@@ -144,7 +144,12 @@ async fn a_hold_is_resolved_once_and_for_no_more_than_it_holds(pool: PgPool) {
     let of = |column: &str| format!("SELECT {column} FROM ledger.transfers WHERE kind = 3 ORDER BY seq LIMIT 1");
     let again = insert(1, CAPTURE, &of("debit_account_id"), REVENUE, 1, &[RESOLVED, LEAF]);
     refused(&pool, "transfers_resolve_once", &again).await;
-    taken(&pool, &capture(1, 40)).await;
+    // Another's hold is not resolved, even by an account that holds as much.
+    let strangers = ("pending_seq", OPEN.1.replacen("SELECT seq", "SELECT min(seq)", 1));
+    taken(&pool, &insert(1, PENDING, BANK, REVENUE, 100, &[])).await;
+    let of_bank = insert(1, CAPTURE, BANK, REVENUE, 1, &[(strangers.0, &strangers.1), LEAF]);
+    refused(&pool, "does not fit the hold", &of_bank).await;
+    taken(&pool, &insert(1, CAPTURE, PAID, REVENUE, 40, &[(strangers.0, &strangers.1), LEAF])).await;
 }
 
 #[sqlx::test(migrations = "../migrations")]

@@ -1,3 +1,5 @@
+//! Tenants who pay later, on the pure core.
+
 use super::*;
 use crate::recipe::tests::{Desk, settlement, tenant, usd, uuid};
 

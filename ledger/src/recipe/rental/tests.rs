@@ -1,3 +1,5 @@
+//! Rentals on the pure core.
+
 use super::*;
 use crate::account::AccountState;
 use crate::recipe::state::AccountChange;

@@ -133,9 +133,6 @@ pub struct Seed {
 /// What to do with the ledger.
 #[derive(Clone, Debug, Args)]
 pub struct LedgerArgs {
-    /// The database.
-    #[command(flatten)]
-    pub database: Database,
     /// The question.
     #[command(subcommand)]
     pub command: LedgerCommand,
@@ -145,14 +142,29 @@ pub struct LedgerArgs {
 #[derive(Clone, Debug, Subcommand)]
 pub enum LedgerCommand {
     /// Recompute every block's hash and every balance; exit 1 and name the first bad block when something differs.
-    Verify,
+    Verify(Database),
     /// Write a proof of the books to a file, which docs/verify.py checks without a database.
     Proof(Proof),
+    /// Print what each business event debits and credits; needs no database.
+    Recipes(Browse),
+    /// Print the chart of accounts; needs no database.
+    Chart(Browse),
+}
+
+/// How to print what can be browsed.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct Browse {
+    /// Print one JSON object instead of text.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// What to prove.
 #[derive(Clone, Debug, Args)]
 pub struct Proof {
+    /// The database.
+    #[command(flatten)]
+    pub database: Database,
     /// The file; it appears once it is whole.
     #[arg(long)]
     pub out: PathBuf,

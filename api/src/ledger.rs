@@ -1,5 +1,6 @@
-//! The command `tokengrid ledger`: recomputes the books, and writes a proof of them for others to check.
+//! The command `tokengrid ledger`: recomputes the books, writes a proof of them for others to check, and prints what they are made of.
 
+mod browse;
 mod head;
 
 use std::fs::File;
@@ -11,11 +12,12 @@ use ledger::SHARD;
 use ledger::proof;
 use serde::Serialize;
 use serde_json::json;
-use sqlx::PgConnection;
+use sqlx::pool::PoolConnection;
+use sqlx::{PgConnection, Postgres};
 
 pub use head::{HeadKey, SignedHead};
 
-use crate::config::{LedgerArgs, LedgerCommand, Proof};
+use crate::config::{Database, LedgerArgs, LedgerCommand, Proof};
 use crate::server;
 
 /// The form of a proof; [`ledger::proof`] describes it.
@@ -36,12 +38,22 @@ struct Header {
 
 /// Runs the command; false when something is wrong with the books.
 pub async fn run(args: &LedgerArgs) -> anyhow::Result<bool> {
-    let pool = server::connect(&args.database).await?;
-    let mut conn = pool.acquire().await?;
     match &args.command {
-        LedgerCommand::Verify => verify(&mut conn).await,
-        LedgerCommand::Proof(config) => prove(&mut conn, config).await.map(|()| true),
+        LedgerCommand::Recipes(config) => {
+            println!("{}", browse::recipes(config.json));
+            Ok(true)
+        }
+        LedgerCommand::Chart(config) => {
+            println!("{}", browse::chart(config.json));
+            Ok(true)
+        }
+        LedgerCommand::Verify(database) => verify(&mut *connect(database).await?).await,
+        LedgerCommand::Proof(config) => prove(&mut *connect(&config.database).await?, config).await.map(|()| true),
     }
+}
+
+async fn connect(database: &Database) -> anyhow::Result<PoolConnection<Postgres>> {
+    Ok(server::connect(database).await?.acquire().await?)
 }
 
 async fn verify(conn: &mut PgConnection) -> anyhow::Result<bool> {

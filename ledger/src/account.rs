@@ -130,7 +130,8 @@ pub(crate) struct Terms {
 impl Terms {
     /// Of accounts that nobody said anything about.
     pub fn of(code: Code) -> Self {
-        let priority = if code == Code::PromoCredits { Priority::PROMO } else { Priority::PAID };
+        let given = matches!(code, Code::PromoCredits | Code::ServiceCredits);
+        let priority = if given { Priority::PROMO } else { Priority::PAID };
         Self { priority, expires_at: None }
     }
 }

@@ -7,7 +7,6 @@ use primitives::money::{Currency, Nanos};
 use uuid::Uuid;
 
 use crate::account::{Account, AccountKey};
-use crate::chart::Code;
 use crate::error::Error;
 use crate::hold::OpenHold;
 use crate::period::{Month, PeriodState};
@@ -73,7 +72,14 @@ impl Books {
         self.account(key).map_or(Nanos::ZERO, Account::spendable)
     }
 
-    /// An owner's accounts of one code and unit in spending order.
+    /// What is left on an account. *Errors*: [`Error::NothingLeft`] for what is empty, or was never opened.
+    pub fn rest(&self, key: &AccountKey) -> Result<Nanos, Error> {
+        let posted = self.account(key).map_or(0, Account::posted);
+        let rest = i64::try_from(posted).ok().filter(|&rest| rest > 0);
+        rest.map(Nanos).ok_or(Error::NothingLeft { code: key.code, owner: key.owner })
+    }
+
+    /// An owner's accounts of one unit in spending order.
     pub fn accounts_of(&self, owner: Uuid, unit: Currency) -> impl Iterator<Item = &Account> {
         let slots = self.owners.get(&owner).map(Vec::as_slice).unwrap_or_default();
         slots.iter().map(|&slot| self.at(slot)).filter(move |account| account.key.unit == unit)
@@ -81,7 +87,7 @@ impl Books {
 
     /// A tenant's credit that has not lapsed, in spending order.
     pub fn purses(&self, owner: Uuid, unit: Currency, now: DateTime<Utc>) -> Vec<Purse> {
-        let credit = |account: &&Account| matches!(account.key.code, Code::PaidCredits | Code::PromoCredits);
+        let credit = |account: &&Account| account.key.code.credit();
         let open = self.accounts_of(owner, unit).filter(credit).filter(|lot| !lot.lapsed(now));
         open.map(|lot| Purse { lot: lot.key, available: lot.spendable() }).collect()
     }
@@ -145,6 +151,12 @@ impl Books {
 
     pub(super) fn set_period(&mut self, month: Month, state: PeriodState) {
         self.periods.insert(month, state);
+    }
+
+    /// Every open hold.
+    #[cfg(test)]
+    pub fn holds(&self) -> impl Iterator<Item = &OpenHold> {
+        self.holds.values()
     }
 
     /// Every account, the oldest in memory first.

@@ -89,6 +89,8 @@ chart! {
     PaidCredits = 2000 "paid credits" Credit, prepaid;
     /// What a tenant was given and has not used.
     PromoCredits = 2010 "promo credits" Credit, prepaid;
+    /// What a tenant was credited for service that missed its objective, and has not used: owed, so no gift.
+    ServiceCredits = 2015 "service credits" Credit, prepaid;
     /// The other side of promo credits, so that gifts are no debt.
     PromoContra = 2019 "promo contra" Debit;
     /// What was paid for tokens of a pack that are not used.
@@ -170,6 +172,11 @@ impl Code {
                 | Self::ExchangeClearing
                 | Self::Suspense
         )
+    }
+
+    /// True for what pays for jobs: a tenant's credit, however it came by it.
+    pub fn credit(self) -> bool {
+        matches!(self, Self::PaidCredits | Self::PromoCredits | Self::ServiceCredits)
     }
 
     /// True for revenue and what is taken off it.

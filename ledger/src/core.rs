@@ -22,7 +22,7 @@ use crate::leaf::Leaf;
 use crate::period::{Month, PeriodState};
 use crate::recipe::{Entry, GroupKey, OnHold, Request};
 use crate::row::{AccountRow, CheckpointRow, LeafRow, StateRow, TransferRow};
-use crate::transfer::{Draft, Kind, SEQS_PER_SHARD};
+use crate::transfer::{Draft, Kind, Movement, SEQS_PER_SHARD};
 
 /// After how many transfers over an account its balance is kept for those who ask about the past.
 pub(crate) const CHECKPOINT_EVERY: i64 = 256;
@@ -119,12 +119,12 @@ impl Core {
         let certain = match recipe.on_hold() {
             // A hold is new as a rule; the database sees when it is not.
             OnHold::Places(link) => self.books.open_hold(link).is_err(),
-            OnHold::Resolves(link) => {
+            OnHold::Resolves(link) | OnHold::MayResolve(link) | OnHold::Renews { of: link, .. } => {
                 let hold = self.books.open_hold(link);
                 owners.extend(hold.iter().filter_map(|hold| hold.owner()));
                 hold.is_ok()
             }
-            OnHold::None => false,
+            OnHold::None | OnHold::MayPlace(_) => false,
         };
         owners.retain(|&owner| !self.books.knows(owner));
         let unsure = !self.memory.knows(&key) && (forgetful || !certain);
@@ -160,6 +160,12 @@ impl Core {
         let parts = self.record(request, Head { key, body, month }, entry, &moved);
         self.memory.keep(key, Known { body, height, hash: None });
         Ok(Decision { height, block: None, parts })
+    }
+
+    /// The books, for those who look them through.
+    #[cfg(test)]
+    pub fn books(&self) -> &Books {
+        &self.books
     }
 
     /// True when something waits to be sealed.
@@ -198,7 +204,7 @@ impl Core {
         }
         let parts = match request.recipe().on_hold() {
             OnHold::Places(link) => self.books.open_hold(link)?.parts.clone(),
-            OnHold::Resolves(_) | OnHold::None => Vec::new(),
+            _ => Vec::new(),
         };
         let block = known.hash.map(|hash| BlockRef { height: known.height, hash });
         Ok(Decision { height: known.height, block, parts })
@@ -265,7 +271,8 @@ impl Core {
             }
             moved.push(Moved { debit: sides[0], credit: sides[1] });
         }
-        for (place, (slot, was)) in before.iter().enumerate().filter(|(_, (_, was))| was.state == AccountState::Frozen) {
+        for (place, (slot, was)) in before.iter().enumerate().filter(|(_, (_, was))| was.state == AccountState::Frozen)
+        {
             // Only the first of each tells what was before the group.
             if before[..place].iter().all(|(other, _)| other != slot) {
                 self.books.at(*slot).check_frozen(was)?;
@@ -289,7 +296,8 @@ impl Core {
     ) -> Vec<HoldPart> {
         let head = self.tip.next_seq;
         let first = self.draft.rows.transfers.len();
-        let parts: Vec<HoldPart> = (head..).zip(&entry.drafts).map(|(seq, draft)| part(seq, draft)).collect();
+        let pending = (head..).zip(&entry.drafts).filter(|(_, draft)| draft.movement == Movement::Pending);
+        let parts: Vec<HoldPart> = pending.map(|(seq, draft)| part(seq, draft)).collect();
         for (draft, moved) in entry.drafts.iter().zip(moved) {
             let row = self.transfer(draft, moved);
             self.draft.rows.transfers.push(row);
@@ -327,16 +335,31 @@ impl Core {
         }
         match request.recipe().on_hold() {
             OnHold::None => Vec::new(),
-            OnHold::Places(link) => {
-                let expires_at = entry.expires_at.expect("a hold says when it expires");
-                self.books.place(OpenHold { link, parts: parts.clone(), expires_at, epoch: self.epoch });
-                parts
-            }
+            OnHold::Places(link) | OnHold::MayPlace(link) => self.place(link, parts, entry.expires_at),
             OnHold::Resolves(link) => {
                 self.books.close_hold(link);
                 Vec::new()
             }
+            OnHold::MayResolve(link) => {
+                if self.books.open_hold(link).is_ok() {
+                    self.books.close_hold(link);
+                }
+                Vec::new()
+            }
+            OnHold::Renews { of, by } => {
+                self.books.close_hold(of);
+                self.place(by, parts, entry.expires_at)
+            }
         }
+    }
+
+    /// Follows a hold; one without parts is none.
+    fn place(&mut self, link: Uuid, parts: Vec<HoldPart>, expires_at: Option<DateTime<Utc>>) -> Vec<HoldPart> {
+        if !parts.is_empty() {
+            let expires_at = expires_at.expect("a hold says when it expires");
+            self.books.place(OpenHold { link, parts: parts.clone(), expires_at, epoch: self.epoch });
+        }
+        parts
     }
 
     fn transfer(&mut self, draft: &Draft, moved: &Moved) -> TransferRow {

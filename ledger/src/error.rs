@@ -169,7 +169,35 @@ pub enum Error {
         /// The node.
         node_id: NodeId,
     },
+    /// Nothing is left of what was to be taken, or it was never there.
+    #[error("nothing is left on {code} of {owner:?}")]
+    NothingLeft {
+        /// The account's code.
+        code: Code,
+        /// The owner; none for the platform's own.
+        owner: Option<Uuid>,
+    },
+    /// A lot or a reserve lapses at its time, not before.
+    #[error("account {account} has not reached its time")]
+    NotLapsed {
+        /// The account.
+        account: AccountId,
+    },
+    /// An event that says what cannot be.
+    #[error("this is no {recipe}: {reason}")]
+    BadEvent {
+        /// The business event.
+        recipe: &'static str,
+        /// What is wrong.
+        reason: &'static str,
+    },
     // Conflict: try again, or do not.
+    /// Something of the account is held; it can lapse once the hold is resolved.
+    #[error("an open hold takes of account {account}")]
+    StillHeld {
+        /// The account.
+        account: AccountId,
+    },
     /// The same event was posted before with another body.
     #[error("{recipe} of {link} was posted before with another body")]
     IdReused {

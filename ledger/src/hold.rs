@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use crate::account::AccountKey;
 use crate::block::BlockRef;
+use crate::chart::Code;
 use crate::error::Error;
 
 /// What one credit lot gives to a hold.
@@ -63,6 +64,11 @@ impl OpenHold {
     /// All that is held.
     pub fn amount(&self) -> Nanos {
         Nanos(self.parts.iter().map(|part| part.amount.0).sum())
+    }
+
+    /// True for a job's: it dies with the control plane that ran the job, as a rental or a dispute does not.
+    pub(crate) fn of_a_job(&self) -> bool {
+        self.parts.iter().all(|part| part.credit.code == Code::InferenceRevenue)
     }
 
     /// Whose credit it is.

@@ -9,16 +9,31 @@ use chrono::{DateTime, Utc};
 use primitives::money::Nanos;
 use uuid::Uuid;
 
+pub mod agency;
 pub mod capacity;
+pub mod contract;
 pub mod credit;
+pub mod dispute;
+pub mod exchange;
+pub mod expiry;
 pub mod job;
 pub mod journal;
+pub mod licence;
+pub mod pack;
+pub mod payout;
+pub mod postpaid;
+pub mod provider;
+pub mod purchase;
+pub mod refund;
+pub mod rental;
 pub mod reversal;
 pub mod state;
+pub mod throughput;
 
 use crate::account::{AccountKey, AccountState, Terms};
 use crate::books::Books;
 use crate::canonical::Canonical;
+use crate::chart::Code;
 use crate::error::Error;
 use crate::leaf::Leaf;
 use crate::period::{Month, PeriodState};
@@ -54,7 +69,7 @@ pub(crate) const fn leg(debit: &'static str, credit: &'static str, amount: &'sta
 }
 
 /// Every recipe, by number.
-pub static TEMPLATES: [&Template; 10] = [
+pub static TEMPLATES: [&Template; 48] = [
     &state::PERIOD_STATE,
     &state::ACCOUNT_STATE,
     &journal::JOURNAL_ENTRY,
@@ -63,8 +78,46 @@ pub static TEMPLATES: [&Template; 10] = [
     &job::HOLD,
     &job::SETTLE,
     &job::VOID,
+    &agency::SETTLE_NET,
     &credit::TOP_UP,
     &credit::PROMO_GRANT,
+    &credit::CARD_TOP_UP,
+    &expiry::CREDIT_EXPIRY,
+    &expiry::PROMO_EXPIRY,
+    &credit::OVERRUN_COLLECTION,
+    &payout::PROCESSOR_PAYOUT,
+    &payout::PROCESSOR_PAYOUT_ARRIVED,
+    &refund::CREDIT_REFUND,
+    &refund::CREDIT_NOTE,
+    &refund::REFUND_PAID,
+    &dispute::DISPUTE_OPENED,
+    &dispute::DISPUTE_LOST,
+    &dispute::DISPUTE_WON,
+    &throughput::THROUGHPUT_BUY,
+    &throughput::THROUGHPUT_RECOGNITION,
+    &throughput::SLA_CREDIT,
+    &pack::PACK_BUY,
+    &pack::PACK_DRAW,
+    &pack::PACK_EXPIRY,
+    &rental::RENTAL_HOLD,
+    &rental::RENTAL_METER,
+    &rental::RENTAL_END,
+    &rental::RENTAL_BUY,
+    &rental::RENTAL_RECOGNITION,
+    &licence::LICENCE_INVOICE,
+    &licence::LICENCE_RECOGNITION,
+    &postpaid::POSTPAID_USAGE,
+    &postpaid::INVOICE,
+    &postpaid::INVOICE_PAYMENT,
+    &postpaid::WRITE_OFF,
+    &postpaid::RECOVERY,
+    &provider::EARNING_RESERVE,
+    &provider::EARNING_RELEASE,
+    &provider::PROVIDER_PAYOUT,
+    &provider::PROVIDER_PAYOUT_PAID,
+    &provider::CLAWBACK,
+    &exchange::CONVERSION,
+    &exchange::EXCHANGE_DIFFERENCE,
 ];
 
 /// What makes a group unique.
@@ -99,8 +152,14 @@ pub(crate) enum OnHold {
     None,
     /// It places the hold of this link.
     Places(Uuid),
+    /// It places the hold of this link if there is anything to hold.
+    MayPlace(Uuid),
     /// It resolves the hold of this link.
     Resolves(Uuid),
+    /// It resolves the hold of this link if there is one.
+    MayResolve(Uuid),
+    /// It resolves the hold `of` one link and holds the rest `by` its own.
+    Renews { of: Uuid, by: Uuid },
 }
 
 /// A business event that knows its entry.
@@ -208,17 +267,43 @@ pub(crate) fn positive(what: &'static str, amount: Nanos) -> Result<Nanos, Error
     if amount > Nanos::ZERO { Ok(amount) } else { Err(Error::BadAmount { what, amount }) }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_recipe_has_a_number_and_a_name_of_its_own_and_says_what_it_does() {
-        assert!(TEMPLATES.windows(2).all(|pair| pair[0].number < pair[1].number));
-        let mut names: Vec<_> = TEMPLATES.iter().map(|template| template.name).collect();
-        names.sort_unstable();
-        names.dedup();
-        assert_eq!(names.len(), TEMPLATES.len());
-        assert!(TEMPLATES.iter().all(|template| template.event.ends_with('.') && !template.legs.is_empty()));
-    }
+/// Refuses an amount below zero.
+pub(crate) fn not_negative(what: &'static str, amount: Nanos) -> Result<Nanos, Error> {
+    if amount >= Nanos::ZERO { Ok(amount) } else { Err(Error::BadAmount { what, amount }) }
 }
+
+/// The sum of two amounts. *Errors*: [`Error::BadAmount`] for the second where no account could hold the sum.
+pub(crate) fn plus(what: &'static str, amount: Nanos, more: Nanos) -> Result<Nanos, Error> {
+    amount.checked_add(more).map_err(|_| Error::BadAmount { what, amount: more })
+}
+
+/// Transfers that debit and credit these sums, walked along side by side: each overlap is one transfer. Zeros post nothing; legs
+/// over revenue and provider cost get the leaf. Both sides add up to the same by construction of the caller.
+pub(crate) fn pair<const D: usize, const C: usize>(
+    debits: [(AccountKey, Nanos); D],
+    credits: [(AccountKey, Nanos); C],
+    leaf: Option<&Leaf>,
+) -> Vec<Draft> {
+    let mut drafts = Vec::with_capacity(D + C);
+    let mut credits = credits.into_iter().filter(|(_, amount)| *amount > Nanos::ZERO);
+    let mut open = credits.next();
+    for (debit, amount) in debits {
+        let mut left = amount.0;
+        while left > 0 {
+            let (credit, due) = open.as_mut().expect("both sides add up to the same");
+            let (credit, part) = (*credit, left.min(due.0));
+            left -= part;
+            due.0 -= part;
+            if due.0 == 0 {
+                open = credits.next();
+            }
+            let told = [debit.code, credit.code].iter().any(|code| code.revenue() || *code == Code::ProviderCost);
+            drafts.push(Draft::posted(debit, credit, Nanos(part), leaf.filter(|_| told).cloned()));
+        }
+    }
+    assert!(open.is_none(), "both sides add up to the same");
+    drafts
+}
+
+#[cfg(test)]
+mod tests;

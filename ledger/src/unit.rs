@@ -1,6 +1,6 @@
 //! Units of account: currencies, and quantities that are no money. `ledger.units` has the same list.
 
-use primitives::money::Currency;
+use primitives::money::{Currency, NANOS_PER_UNIT};
 
 use crate::error::Error;
 
@@ -31,6 +31,12 @@ pub(crate) fn from_number(number: i64) -> Option<Currency> {
     Some(name.parse().expect("the names above are three capital letters"))
 }
 
+/// Every unit with its number.
+pub fn all() -> impl Iterator<Item = (i16, Currency)> {
+    let parse = |name: &str| name.parse().expect("the names above are three capital letters");
+    NUMBERS.into_iter().map(move |(name, number)| (i16::try_from(number).expect("at most 999"), parse(name)))
+}
+
 /// Tokens of a pack, counted one by one.
 pub fn tokens() -> Currency {
     from_number(1).expect("it is in the list")
@@ -39,6 +45,11 @@ pub fn tokens() -> Currency {
 /// GPU-hours, counted in billionths.
 pub fn gpu_hours() -> Currency {
     from_number(2).expect("it is in the list")
+}
+
+/// What one of the smallest coin of a currency is, which invoices and payouts are whole numbers of. *Units*: nano-units.
+pub(crate) fn cent(currency: Currency) -> i64 {
+    if currency.as_str() == "JPY" { NANOS_PER_UNIT } else { NANOS_PER_UNIT / 100 }
 }
 
 #[cfg(test)]

@@ -96,9 +96,9 @@ impl Writer {
         self.void_all(|hold| hold.expires_at <= now).await
     }
 
-    /// Voids the holds that earlier writers left, and tells how many; for the start of a control plane whose jobs died with it.
+    /// Voids the holds that earlier writers left for jobs, and tells how many; for the start of a control plane whose jobs died with it.
     pub async fn void_abandoned(&self) -> Result<usize, Error> {
-        self.void_all(|hold| hold.epoch < self.epoch).await
+        self.void_all(|hold| hold.epoch < self.epoch && hold.of_a_job()).await
     }
 
     async fn void_all(&self, which: impl Fn(&OpenHold) -> bool) -> Result<usize, Error> {

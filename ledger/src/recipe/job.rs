@@ -21,7 +21,11 @@ pub(crate) static HOLD: Template = Template {
     number: 10,
     name: "job_hold",
     event: "A job's worst case is set aside before it runs.",
-    legs: &[leg("2010 promo credits, then 2000 paid credits", "4000 inference revenue", "pending: the hold, lot by lot")],
+    legs: &[leg(
+        "2010 promo credits, 2015 service credits, then 2000 paid credits",
+        "4000 inference revenue",
+        "pending: the hold, lot by lot",
+    )],
 };
 
 pub(crate) static SETTLE: Template = Template {
@@ -29,19 +33,27 @@ pub(crate) static SETTLE: Template = Template {
     name: "job_settle",
     event: "A job ended: what it cost is taken, the rest of its hold is free, its providers are credited, its usage is kept.",
     legs: &[
-        leg("2010 promo credits, then 2000 paid credits", "4000 inference revenue", "capture: the charge, by node"),
+        leg(
+            "2010 promo credits, 2015 service credits, then 2000 paid credits",
+            "4000 inference revenue",
+            "capture: the charge, by node",
+        ),
         leg("4900 promo contra-revenue", "2019 promo contra", "what promo lots paid, by node"),
-        leg("1130 overrun receivable", "4000 inference revenue", "what the charge exceeds the hold by, where that is allowed"),
+        leg(
+            "1130 overrun receivable",
+            "4000 inference revenue",
+            "what the charge exceeds the hold by, where that is allowed",
+        ),
         leg("5000 provider cost", "2100 provider payable", "each provider's share"),
-        leg("2010, 2000", "4000 inference revenue", "void: parts of the hold that the charge did not reach"),
+        leg("2010, 2015, 2000", "4000 inference revenue", "void: parts of the hold that the charge did not reach"),
     ],
 };
 
 pub(crate) static VOID: Template = Template {
     number: 12,
     name: "job_void",
-    event: "A job failed, or its time is over: its whole hold is free.",
-    legs: &[leg("2010, 2000", "4000 inference revenue", "void: every part of the hold")],
+    event: "A job failed, or the time of a hold is over: the whole hold is free.",
+    legs: &[leg("2010, 2015, 2000", "4000 inference revenue or 4020 lease revenue", "void: every part of the hold")],
 };
 
 /// Sets the worst case of a job aside, before it runs.
@@ -215,13 +227,7 @@ impl Recipe for JobSettlement {
     fn body(&self, out: &mut Canonical) {
         out.i64(self.charge.0);
         out.bytes(&[u8::from(self.overrun == Overrun::Owe)]);
-        out.count(self.shares.len());
-        for share in &self.shares {
-            out.uuid(share.provider_id.0);
-            out.uuid(share.node_id.0);
-            out.i16(share.segment);
-            out.i64(share.amount.0);
-        }
+        ProviderShare::write(&self.shares, out);
         out.count(self.usage.len());
         for fact in &self.usage {
             out.i16(fact.segment);
@@ -257,28 +263,29 @@ impl Recipe for JobSettlement {
         let hold = books.open_hold(self.job_id.0)?;
         self.check(hold)?;
         let mut drafts = self.captures(hold);
-        let unit = hold.parts[0].debit.unit;
-        for share in self.shares.iter().filter(|share| share.amount > Nanos::ZERO) {
-            let payable = AccountKey::owned(Code::ProviderPayable, share.provider_id, unit);
-            let leaf = self.leaf(Bucket::Productive, share.node_id, share.provider_id);
-            let cost = AccountKey::platform(Code::ProviderCost, unit);
-            drafts.push(Draft::posted(cost, payable, share.amount, Some(leaf)));
-        }
+        drafts.extend(self.earnings(hold.parts[0].debit.unit));
         Ok(Entry { usage: self.usage_drafts(), ..Entry::of(drafts) })
     }
 }
 
 impl JobSettlement {
-    fn check(&self, hold: &OpenHold) -> Result<(), Error> {
-        let (job_id, charge, held) = (self.job_id, self.charge, hold.amount());
+    pub(super) fn check(&self, hold: &OpenHold) -> Result<(), Error> {
+        let (charge, held) = (self.charge, hold.amount());
         if hold.owner() != Some(self.dimensions.tenant_id.0) {
             return Err(Error::StrangersHold { link: hold.link, tenant_id: self.dimensions.tenant_id });
         }
-        if charge < Nanos::ZERO {
-            return Err(Error::BadAmount { what: "charge", amount: charge });
-        }
+        self.check_work()?;
         if charge > held && self.overrun == Overrun::Refuse {
             return Err(Error::ChargeAboveHold { link: hold.link, held, charge });
+        }
+        Ok(())
+    }
+
+    /// Refuses amounts that are none, and usage that does not explain the charge.
+    pub(super) fn check_work(&self) -> Result<(), Error> {
+        let (job_id, charge) = (self.job_id, self.charge);
+        if charge < Nanos::ZERO {
+            return Err(Error::BadAmount { what: "charge", amount: charge });
         }
         if let Some(share) = self.shares.iter().find(|share| share.amount < Nanos::ZERO) {
             return Err(Error::BadAmount { what: "share", amount: share.amount });
@@ -291,6 +298,12 @@ impl JobSettlement {
             return Err(Error::UsageMismatch { job_id, charge });
         }
         Ok(())
+    }
+
+    /// What providers earn, as a cost in the leaf of their work.
+    pub(super) fn earnings(&self, unit: Currency) -> Vec<Draft> {
+        let leaf = |share: &ProviderShare| self.leaf(Bucket::Productive, share.node_id, share.provider_id);
+        self.shares.iter().filter_map(|share| share.draft(unit, leaf(share))).collect()
     }
 
     /// Walks along the hold's parts and the leaves' amounts side by side: each overlap is one transfer. What no part covers is owed.
@@ -330,7 +343,7 @@ impl JobSettlement {
     }
 
     /// The charge by leaf, in the order in which nodes worked; nothing that is zero.
-    fn revenue(&self) -> Vec<(Leaf, i64)> {
+    pub(super) fn revenue(&self) -> Vec<(Leaf, i64)> {
         let mut usage: Vec<_> = self.usage.iter().filter(|fact| fact.amount > Nanos::ZERO).collect();
         usage.sort_by_key(|fact| fact.segment);
         let mut leaves: Vec<(Leaf, i64)> = Vec::with_capacity(1);
@@ -345,7 +358,7 @@ impl JobSettlement {
     }
 
     /// The usage in canonical order: by segment, then by meter.
-    fn usage_drafts(&self) -> Vec<UsageDraft> {
+    pub(super) fn usage_drafts(&self) -> Vec<UsageDraft> {
         let mut usage: Vec<_> = self.usage.iter().collect();
         usage.sort_by_key(|fact| (fact.segment, &fact.meter, fact.waste));
         let draft = |fact: &UsageFact| UsageDraft {
@@ -363,7 +376,7 @@ impl JobSettlement {
         usage.into_iter().map(draft).collect()
     }
 
-    fn leaf(&self, bucket: Bucket, node_id: NodeId, provider_id: ProviderId) -> Leaf {
+    pub(super) fn leaf(&self, bucket: Bucket, node_id: NodeId, provider_id: ProviderId) -> Leaf {
         let Dimensions { tenant_id, model, product_line } = &self.dimensions;
         Leaf {
             tenant_id: Some(*tenant_id),
@@ -375,19 +388,41 @@ impl JobSettlement {
     }
 }
 
+impl ProviderShare {
+    pub(super) fn write(shares: &[Self], out: &mut Canonical) {
+        out.count(shares.len());
+        for share in shares {
+            out.uuid(share.provider_id.0);
+            out.uuid(share.node_id.0);
+            out.i16(share.segment);
+            out.i64(share.amount.0);
+        }
+    }
+
+    /// Credits the provider; none for a share of nothing.
+    pub(super) fn draft(&self, unit: Currency, leaf: Leaf) -> Option<Draft> {
+        let payable = AccountKey::owned(Code::ProviderPayable, self.provider_id, unit);
+        let cost = AccountKey::platform(Code::ProviderCost, unit);
+        (self.amount > Nanos::ZERO).then(|| Draft::posted(cost, payable, self.amount, Some(leaf)))
+    }
+}
+
 impl UsageFact {
     /// Billed although they came late: revenue at risk. What is wasted otherwise is not billed.
-    fn bucket(&self) -> Bucket {
+    pub(super) fn bucket(&self) -> Bucket {
         if self.waste.is_none() { Bucket::Productive } else { Bucket::NonEffective }
     }
 
+    pub(super) fn billed(&self) -> bool {
+        matches!(self.waste, None | Some(Waste::SloMiss))
+    }
+
     fn sensible(&self) -> bool {
-        let billable = matches!(self.waste, None | Some(Waste::SloMiss));
         self.quantity >= 0
             && self.amount >= Nanos::ZERO
             && self.segment >= 0
             && self.compute_ms >= 0
-            && (billable || self.amount == Nanos::ZERO)
+            && (self.billed() || self.amount == Nanos::ZERO)
     }
 }
 

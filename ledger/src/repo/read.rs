@@ -34,7 +34,7 @@ pub async fn balance(
         FROM ledger.accounts
         WHERE owner_id = $1
             AND unit = $2
-            AND code IN (2000, 2010)
+            AND code IN (2000, 2010, 2015)
         ",
         tenant_id.0,
         currency.as_str(),
@@ -49,8 +49,7 @@ pub async fn balance(
         total.map_err(|_| bad_row("ledger.accounts", "credits_posted", tenant_id))
     };
     let (posted, pending) = (sum(|lot| lot.posted)?, sum(|lot| lot.pending)?);
-    let available =
-        posted.checked_sub(pending).map_err(|_| bad_row("ledger.accounts", "debits_pending", tenant_id))?;
+    let available = posted.checked_sub(pending).map_err(|_| bad_row("ledger.accounts", "debits_pending", tenant_id))?;
     Ok(Balance { currency, posted, pending, available, lots })
 }
 

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test stops at the first thing that is not as it should be")]
 
 mod proof;
+mod recipes;
 mod refusals;
 mod sim;
 mod writer;

@@ -1,6 +1,11 @@
 //! The writer's handle: what the rest of the system asks of the ledger.
 
+mod close;
+mod reverse;
 mod task;
+
+pub use close::{Closing, closing_reasons};
+pub use reverse::GroupRef;
 
 use primitives::clock::Clock;
 use primitives::id::JobId;

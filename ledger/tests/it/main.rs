@@ -2,8 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a test stops at the first thing that is not as it should be")]
 
+mod periods;
+mod plaintext;
 mod proof;
+mod reads;
 mod refusals;
+mod reverse;
+mod story;
 mod writer;
 
 use chrono::{DateTime, TimeDelta, Utc};

@@ -1,5 +1,6 @@
 //! The command `tokengrid ledger`: recomputes the books, and writes a proof of them for others to check.
 
+mod books;
 mod head;
 
 use std::fs::File;
@@ -9,6 +10,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use ledger::SHARD;
 use ledger::proof;
+use primitives::clock::Clock;
+use primitives::id::Ids;
 use serde::Serialize;
 use serde_json::json;
 use sqlx::PgConnection;
@@ -35,12 +38,19 @@ struct Header {
 }
 
 /// Runs the command; false when something is wrong with the books.
-pub async fn run(args: &LedgerArgs) -> anyhow::Result<bool> {
+pub async fn run(args: &LedgerArgs, clock: Clock, ids: &Ids) -> anyhow::Result<bool> {
     let pool = server::connect(&args.database).await?;
     let mut conn = pool.acquire().await?;
     match &args.command {
         LedgerCommand::Verify => verify(&mut conn).await,
         LedgerCommand::Proof(config) => prove(&mut conn, config).await.map(|()| true),
+        LedgerCommand::TrialBalance(config) => books::trial_balance(&mut conn, config).await.map(|()| true),
+        LedgerCommand::Statement(config) => books::statement(&mut conn, config).await.map(|()| true),
+        LedgerCommand::Close(config) => {
+            drop(conn);
+            books::close(pool, clock, ids, config).await
+        }
+        LedgerCommand::Plaintext(config) => books::plaintext(&mut conn, config).await.map(|()| true),
     }
 }
 

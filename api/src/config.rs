@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use ledger::Month;
 use primitives::money::Nanos;
 use secrecy::SecretString;
 
@@ -149,6 +150,105 @@ pub enum LedgerCommand {
     Recipes(Browse),
     /// Print the chart of accounts; needs no database.
     Chart(Browse),
+    /// Add up all debits and credits by code and unit, now or as of the end of a month.
+    TrialBalance(TrialBalance),
+    /// List what moved over an account, newest first, with its running balance.
+    Statement(StatementOf),
+    /// Close a month, once nothing is in the way; needs the ledger to itself, so stop `serve` first.
+    Close(CloseMonth),
+    /// Write a month as a file that hledger or beancount reads.
+    Plaintext(Plaintext),
+}
+
+/// Up to when to add up.
+#[derive(Clone, Debug, Args)]
+pub struct TrialBalance {
+    /// The database.
+    #[command(flatten)]
+    pub database: Database,
+    /// The last month that counts, such as 2026-11; by default everything does.
+    #[arg(long)]
+    pub as_of: Option<Month>,
+    /// Print one JSON object instead of text.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Whose history to list.
+#[derive(Clone, Debug, Args)]
+pub struct StatementOf {
+    /// The database.
+    #[command(flatten)]
+    pub database: Database,
+    /// The account's number.
+    pub account_id: i64,
+    /// Where to go on: the last number of the page before.
+    #[arg(long)]
+    pub before: Option<i64>,
+    /// How many lines.
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub limit: u16,
+    /// Print one JSON object instead of text.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Which month to close, and why.
+#[derive(Clone, Debug, Args)]
+#[command(group = clap::ArgGroup::new("state").required(true))]
+pub struct CloseMonth {
+    /// The database.
+    #[command(flatten)]
+    pub database: Database,
+    /// The month, such as 2026-11.
+    pub month: Month,
+    /// Adjusting entries may still be booked in it.
+    #[arg(long, group = "state")]
+    pub soft: bool,
+    /// Nothing may be booked in it any more, for good.
+    #[arg(long, group = "state")]
+    pub hard: bool,
+    /// Only tell what is in the way; this needs no writer, so `serve` may run.
+    #[arg(long, group = "state")]
+    pub check: bool,
+    /// Who decided, and why.
+    #[arg(long)]
+    pub reason: String,
+    /// How old what stands on a clearing account may be at the month's end, for a hard close.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(0..=366))]
+    pub clearing_age_days_max: u16,
+    /// For how long a hold of the month may have been open.
+    #[arg(long, default_value_t = 24, value_parser = clap::value_parser!(u16).range(0..=8784))]
+    pub hold_age_hours_max: u16,
+}
+
+/// What to write, for whom.
+#[derive(Clone, Debug, Args)]
+pub struct Plaintext {
+    /// The database.
+    #[command(flatten)]
+    pub database: Database,
+    /// Who reads it.
+    #[arg(long, value_enum)]
+    pub format: PlaintextFormat,
+    /// The month, such as 2026-11; by default all.
+    #[arg(long)]
+    pub month: Option<Month>,
+    /// One entry a day instead of one an event.
+    #[arg(long)]
+    pub daily: bool,
+    /// The file; it appears once it is whole.
+    #[arg(long)]
+    pub out: PathBuf,
+}
+
+/// A program that reads plain text.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum PlaintextFormat {
+    /// hledger, or ledger.
+    Hledger,
+    /// beancount.
+    Beancount,
 }
 
 /// How to print what can be browsed.

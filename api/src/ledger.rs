@@ -1,5 +1,6 @@
 //! The command `tokengrid ledger`: recomputes the books, writes a proof of them for others to check, and prints what they are made of.
 
+mod books;
 mod browse;
 mod head;
 
@@ -10,6 +11,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use ledger::SHARD;
 use ledger::proof;
+use primitives::clock::Clock;
+use primitives::id::Ids;
 use serde::Serialize;
 use serde_json::json;
 use sqlx::pool::PoolConnection;
@@ -37,19 +40,23 @@ struct Header {
 }
 
 /// Runs the command; false when something is wrong with the books.
-pub async fn run(args: &LedgerArgs) -> anyhow::Result<bool> {
+pub async fn run(args: &LedgerArgs, clock: Clock, ids: &Ids) -> anyhow::Result<bool> {
     match &args.command {
-        LedgerCommand::Recipes(config) => {
-            println!("{}", browse::recipes(config.json));
-            Ok(true)
+        LedgerCommand::Recipes(config) => println!("{}", browse::recipes(config.json)),
+        LedgerCommand::Chart(config) => println!("{}", browse::chart(config.json)),
+        LedgerCommand::Verify(database) => return verify(&mut *connect(database).await?).await,
+        LedgerCommand::Proof(config) => prove(&mut *connect(&config.database).await?, config).await?,
+        LedgerCommand::TrialBalance(config) => {
+            books::trial_balance(&mut *connect(&config.database).await?, config).await?;
         }
-        LedgerCommand::Chart(config) => {
-            println!("{}", browse::chart(config.json));
-            Ok(true)
+        LedgerCommand::Statement(config) => books::statement(&mut *connect(&config.database).await?, config).await?,
+        LedgerCommand::Close(config) => {
+            let pool = server::connect(&config.database).await?;
+            return books::close(pool, clock, ids, config).await;
         }
-        LedgerCommand::Verify(database) => verify(&mut *connect(database).await?).await,
-        LedgerCommand::Proof(config) => prove(&mut *connect(&config.database).await?, config).await.map(|()| true),
+        LedgerCommand::Plaintext(config) => books::plaintext(&mut *connect(&config.database).await?, config).await?,
     }
+    Ok(true)
 }
 
 async fn connect(database: &Database) -> anyhow::Result<PoolConnection<Postgres>> {

@@ -34,7 +34,7 @@ async fn main() -> anyhow::Result<()> {
             Ok(())
         }
         Command::Ledger(args) => {
-            if !ledger::run(&args).await? {
+            if !ledger::run(&args, clock, &ids).await? {
                 std::process::exit(1);
             }
             Ok(())

@@ -17,7 +17,7 @@ pub struct AccountId(pub i64);
 
 impl AccountId {
     const PER_CODE: i64 = 100_000_000_000_000;
-    const PER_UNIT: i64 = 100_000_000_000;
+    pub(crate) const PER_UNIT: i64 = 100_000_000_000;
     const PER_SHARD: i64 = 1_000_000_000;
 
     /// The `number`th account of a shard, counted over all codes from 1. *Errors*: [`Error::UnknownUnit`].
@@ -36,6 +36,11 @@ impl AccountId {
     /// The unit, when it is one of ours.
     pub fn unit(self) -> Option<Currency> {
         unit::from_number(self.0 / Self::PER_UNIT % 1000)
+    }
+
+    /// The shard that keeps it.
+    pub fn shard(self) -> i16 {
+        i16::try_from(self.0 / Self::PER_SHARD % 100).expect("two digits")
     }
 }
 

@@ -21,6 +21,7 @@ mod error;
 mod hold;
 mod leaf;
 mod period;
+pub mod plaintext;
 pub mod proof;
 pub mod recipe;
 mod repo;
@@ -59,10 +60,17 @@ pub use recipe::refund::{CreditNote, CreditRefund, NoteSettled, RefundPaid};
 pub use recipe::rental::{RentalBuy, RentalEnd, RentalHold, RentalMeter, RentalRecognition, RentalUse, Rented};
 pub use recipe::state::{AccountChange, PeriodChange};
 pub use recipe::throughput::{CreditedTo, QuotaUse, SlaCredit, ThroughputBuy, ThroughputRecognition};
-pub use repo::{balance, link_transfers, open_holds, trial_balance, usage_facts};
+pub use repo::{
+    PAGE_MAX, account_totals, balance, balance_as_of, link_groups, link_transfers, month_groups, open_holds,
+    reference_groups, scales, statement, totals, totals_as_of, totals_at, trial_balance, trial_balance_of, unsettled,
+    usage_facts,
+};
 pub use transfer::Kind;
-pub use view::{Balance, Lot, TransferView, TrialRow, UsageView};
-pub use writer::{Writer, WriterTask};
+pub use view::{
+    AccountTotals, Balance, GroupLine, JournalGroup, Lot, Statement, StatementLine, TransferView, TrialRow, Unsettled,
+    UsageView,
+};
+pub use writer::{Closing, GroupRef, Writer, WriterTask, closing_reasons};
 
 /// The only shard so far.
 pub const SHARD: i16 = 0;

@@ -24,7 +24,11 @@ impl Month {
 
     /// The month of that number. *Errors*: [`BadMonth`] for what is none.
     pub fn try_from_number(number: i16) -> Result<Self, BadMonth> {
-        if (0..=99).contains(&(number / 100)) && (1..=12).contains(&(number % 100)) { Ok(Self(number)) } else { Err(BadMonth) }
+        if (0..=99).contains(&(number / 100)) && (1..=12).contains(&(number % 100)) {
+            Ok(Self(number))
+        } else {
+            Err(BadMonth)
+        }
     }
 
     /// The number that is stored, such as 2611.
@@ -42,6 +46,20 @@ impl Month {
     /// The month after.
     pub fn next(self) -> Self {
         if self.0 % 100 == 12 { Self(self.0 + 89) } else { Self(self.0 + 1) }
+    }
+
+    /// The month before; none before the century.
+    pub fn prev(self) -> Option<Self> {
+        match self.0 {
+            1 => None,
+            number if number % 100 == 1 => Some(Self(number - 89)),
+            number => Some(Self(number - 1)),
+        }
+    }
+
+    /// This month and those after it, up to `last` and with it.
+    pub fn up_to(self, last: Self) -> impl Iterator<Item = Self> {
+        std::iter::successors(Some(self), |month| Some(month.next())).take_while(move |&month| month <= last)
     }
 
     /// The first instant after it.
@@ -109,12 +127,18 @@ mod tests {
 
     #[test]
     fn a_month_is_written_and_read_and_ends_where_the_next_begins() {
-        for (text, number, next) in [("2026-11", 2611, "2026-12"), ("2026-12", 2612, "2027-01"), ("2000-01", 1, "2000-02")] {
+        for (text, number, next) in
+            [("2026-11", 2611, "2026-12"), ("2026-12", 2612, "2027-01"), ("2000-01", 1, "2000-02")]
+        {
             let month: Month = text.parse().unwrap();
-            assert_eq!((month.number(), month.to_string().as_str(), month.next().to_string().as_str()), (number, text, next));
+            assert_eq!(
+                (month.number(), month.to_string().as_str(), month.next().to_string().as_str()),
+                (number, text, next)
+            );
             assert_eq!(Month::of(month.begins_at()), month);
             assert_eq!(Month::of(month.ends_at() - chrono::TimeDelta::microseconds(1)), month);
             assert_eq!(Month::of(month.ends_at()), month.next());
+            assert_eq!((month.next().prev(), month.up_to(month.next()).count()), (Some(month), 2));
         }
         for text in ["2026-13", "2026-00", "1999-12", "2026-1", "26-11", "2026-+1", ""] {
             assert_eq!(text.parse::<Month>(), Err(BadMonth), "{text}");

@@ -145,6 +145,11 @@ pub(crate) fn name_of(number: i16) -> Option<&'static str> {
     TEMPLATES.iter().find(|template| template.number == number).map(|template| template.name)
 }
 
+/// The number of the recipe of that name.
+pub(crate) fn number_of(name: &str) -> Option<i16> {
+    TEMPLATES.iter().find(|template| template.name == name).map(|template| template.number)
+}
+
 /// What a request has to do with a hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum OnHold {

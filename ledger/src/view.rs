@@ -1,5 +1,13 @@
 //! What readers of the ledger see.
 
+mod journal;
+mod statement;
+mod trial;
+
+pub use journal::{GroupLine, JournalGroup};
+pub use statement::{Statement, StatementLine};
+pub use trial::{AccountTotals, TrialRow, Unsettled};
+
 use chrono::{DateTime, Utc};
 use primitives::id::{NodeId, PriceId, ProviderId, TransferId};
 use primitives::money::{Currency, Nanos};
@@ -92,17 +100,4 @@ pub struct UsageView {
     pub compute_ms: i32,
     /// When.
     pub event_at: DateTime<Utc>,
-}
-
-/// One line of the trial balance.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TrialRow {
-    /// The account's name, such as `4000 inference revenue`.
-    pub account: String,
-    /// The currency.
-    pub currency: Currency,
-    /// All debits ever posted. *Units*: nano-units; a sum, so wider than an amount.
-    pub debits: i128,
-    /// All credits ever posted. *Units*: as `debits`.
-    pub credits: i128,
 }

@@ -1,7 +1,12 @@
 //! The writer's handle: what the rest of the system asks of the ledger.
 
+mod close;
 pub(crate) mod pipeline;
+mod reverse;
 mod task;
+
+pub use close::{Closing, closing_reasons};
+pub use reverse::GroupRef;
 
 use primitives::clock::Clock;
 use primitives::id::JobId;

@@ -34,8 +34,14 @@ const REDIS: Need = Need {
     present: || redis::program().is_some(),
 };
 
-const TESTS: [Need; 3] = [
+const TESTS: [Need; 5] = [
     Need { what: "curl, which the documents use", package: "curl", present: || find_program("curl").is_some() },
+    Need {
+        what: "hledger, which adds the ledger's exports up",
+        package: "hledger",
+        present: || find_program("hledger").is_some(),
+    },
+    Need { what: "Python's venv, for beancount, which does so too", package: "python3-venv", present: has_venv },
     Need {
         what: "Chromium, for the console's journey",
         package: "chromium",
@@ -143,6 +149,12 @@ apt-get -o DPkg::Lock::Timeout=600 -o Dpkg::Options::=--force-confold install -y
 {disable}",
         packages.join(" ")
     )
+}
+
+/// True where Python can make an environment with pip in it; Debian takes that part out of Python.
+fn has_venv() -> bool {
+    let Some(python) = find_program("python3") else { return false };
+    crate::process::output(Command::new(python).args(["-c", "import ensurepip, venv"])).is_ok()
 }
 
 fn has_libclang() -> bool {

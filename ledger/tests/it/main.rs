@@ -2,10 +2,15 @@
 
 #![expect(clippy::unwrap_used, reason = "a test stops at the first thing that is not as it should be")]
 
+mod periods;
+mod plaintext;
 mod proof;
+mod reads;
 mod recipes;
 mod refusals;
+mod reverse;
 mod sim;
+mod story;
 mod writer;
 
 use chrono::{DateTime, TimeDelta, Utc};

@@ -1,0 +1,43 @@
+//! The Python packages of the tests, in an environment of their own.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::directory::Directory;
+use crate::process::find_program;
+use crate::progress::Steps;
+use crate::{exit, workspace};
+
+/// What is to be there, beside the tests that use it.
+const REQUIREMENTS: &str = "ledger/tests/requirements.txt";
+/// The variable that tells the tests which Python to run.
+pub const VARIABLE: &str = "TOKENGRID_PYTHON";
+
+/// Makes an environment with exactly those packages in the build's cache folder, unless it is there already, and tells its
+/// Python; one step.
+///
+/// *Errors*: exit code 3 when there is no Python.
+pub fn ensure(steps: &mut Steps, directory: &Directory) -> anyhow::Result<PathBuf> {
+    let mut step = steps.begin("Python packages");
+    let Some(system) = find_program("python3") else {
+        return Err(exit::missing("Python 3 is needed on PATH, for beancount, which the ledger's tests run"));
+    };
+    let requirements = workspace::root().join(REQUIREMENTS);
+    let hash = workspace::short_hash(&fs::read(&requirements)?);
+    let environment = workspace::target_dir().join("python");
+    let python = environment.join("bin/python");
+    let stamp = environment.join(".installed-from");
+    if python.exists() && fs::read_to_string(&stamp).is_ok_and(|from| from == hash) {
+        step.finish("nothing is missing");
+        return Ok(python);
+    }
+    step.run(Command::new(system).args(["-m", "venv", "--clear"]).arg(&environment), &directory.log("venv"))?;
+    let mut pip = Command::new(&python);
+    pip.args(["-m", "pip", "install", "--disable-pip-version-check", "--no-input", "--requirement"]).arg(&requirements);
+    step.run(&mut pip, &directory.log("pip"))?;
+    // Written last, so that an interrupted installation is done again.
+    fs::write(&stamp, hash)?;
+    step.finish(REQUIREMENTS);
+    Ok(python)
+}

@@ -169,6 +169,14 @@ pub enum Error {
         /// The node.
         node_id: NodeId,
     },
+    /// A report is in one currency, and no rate is known for revenue, costs or usage in another.
+    #[error("{month} has amounts in {currency}: a report in another currency needs a rate, and none is known")]
+    ForeignRevenue {
+        /// The month.
+        month: Month,
+        /// The other currency.
+        currency: Currency,
+    },
     // Conflict: try again, or do not.
     /// The same event was posted before with another body.
     #[error("{recipe} of {link} was posted before with another body")]

@@ -43,7 +43,7 @@ pub use recipe::credit::{PromoGrant, TopUp};
 pub use recipe::job::{Dimensions, JobHold, JobSettlement, Overrun, ProviderShare, UsageFact};
 pub use recipe::journal::{JournalEntry, JournalLine};
 pub use recipe::state::{AccountChange, PeriodChange};
-pub use repo::{balance, link_transfers, open_holds, trial_balance, usage_facts};
+pub use repo::{balance, economics_records, link_transfers, open_holds, trial_balance, usage_facts};
 pub use transfer::Kind;
 pub use view::{Balance, Lot, TransferView, TrialRow, UsageView};
 pub use writer::{Writer, WriterTask};

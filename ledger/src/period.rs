@@ -44,6 +44,15 @@ impl Month {
         if self.0 % 100 == 12 { Self(self.0 + 89) } else { Self(self.0 + 1) }
     }
 
+    /// The month before; of the first of the century, itself.
+    pub fn before(self) -> Self {
+        match (self.0 / 100, self.0 % 100) {
+            (0, 1) => self,
+            (_, 1) => Self(self.0 - 89),
+            _ => Self(self.0 - 1),
+        }
+    }
+
     /// The first instant after it.
     pub fn ends_at(self) -> DateTime<Utc> {
         self.next().begins_at()
@@ -115,6 +124,7 @@ mod tests {
             assert_eq!(Month::of(month.begins_at()), month);
             assert_eq!(Month::of(month.ends_at() - chrono::TimeDelta::microseconds(1)), month);
             assert_eq!(Month::of(month.ends_at()), month.next());
+            assert_eq!(month.next().before(), month);
         }
         for text in ["2026-13", "2026-00", "1999-12", "2026-1", "26-11", "2026-+1", ""] {
             assert_eq!(text.parse::<Month>(), Err(BadMonth), "{text}");

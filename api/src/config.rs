@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use ledger::Month;
-use primitives::money::Nanos;
+use ledger::economics::{Allocation, Basis, Dimension, View};
+use primitives::money::{Currency, Nanos};
 use secrecy::SecretString;
 
 /// The control plane of a computing-power operator: sells tokens, leases nodes, keeps the books.
@@ -285,10 +286,63 @@ pub struct Proof {
 /// What to report on.
 #[derive(Clone, Debug, Args)]
 pub struct Economics {
-    /// The inputs of two periods, a JSON file.
-    #[arg(long)]
+    /// The inputs of two periods, a JSON file, in the place of the ledger's records.
+    #[arg(long, conflicts_with_all = ["config", "period"])]
     pub input: Option<PathBuf>,
-    /// Print the report on one line.
+    /// PostgreSQL, such as postgres://user:password@host/tokengrid; not needed with --input.
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
+    pub database_url: Option<SecretString>,
+    /// What no record holds, a JSON file: token weights, intelligence index, nodes; docs/decisions/0012 has its shape.
+    #[arg(long)]
+    pub config: Option<PathBuf>,
+    /// The month, such as 2026-11, compared with the one before; by default the one that runs.
+    #[arg(long)]
+    pub period: Option<Month>,
+    /// By what slices are told apart: tenant, model, node, provider, line.
+    #[arg(long, value_delimiter = ',', value_parser = dimension, default_values = ["tenant", "model", "node"])]
+    pub group_by: Vec<Dimension>,
+    /// What capacity is measured in: rcu, depreciation or energy.
+    #[arg(long, value_parser = basis, default_value = "rcu")]
+    pub basis: Basis,
+    /// How scale is given to tenants: absorbed (all of it, by time of computing) or consumed (what each kept busy).
+    #[arg(long, value_parser = allocation, default_value = "absorbed")]
+    pub allocation: Allocation,
+    /// How late corrections are dated: as-posted, or restated in the month that they correct.
+    #[arg(long, value_parser = view, default_value = "as-posted")]
+    pub view: View,
+    /// The currency that the books are reported in.
+    #[arg(long, default_value = "USD")]
+    pub currency: Currency,
+    /// Print the report on one line of JSON.
     #[arg(long)]
     pub json: bool,
+}
+
+fn dimension(word: &str) -> Result<Dimension, &'static str> {
+    Dimension::from_word(word).ok_or("expected tenant, model, node, provider, line or period")
+}
+
+fn basis(word: &str) -> Result<Basis, &'static str> {
+    match word {
+        "rcu" => Ok(Basis::Rcu),
+        "depreciation" => Ok(Basis::Depreciation),
+        "energy" => Ok(Basis::Energy),
+        _ => Err("expected rcu, depreciation or energy"),
+    }
+}
+
+fn allocation(word: &str) -> Result<Allocation, &'static str> {
+    match word {
+        "absorbed" => Ok(Allocation::Absorbed),
+        "consumed" => Ok(Allocation::Consumed),
+        _ => Err("expected absorbed or consumed"),
+    }
+}
+
+fn view(word: &str) -> Result<View, &'static str> {
+    match word {
+        "as-posted" => Ok(View::AsPosted),
+        "restated" => Ok(View::Restated),
+        _ => Err("expected as-posted or restated"),
+    }
 }

@@ -40,7 +40,7 @@ async fn main() -> anyhow::Result<()> {
             Ok(())
         }
         Command::Economics(config) => {
-            println!("{}", economics::report(&config)?);
+            println!("{}", economics::report(&config, &clock).await?);
             Ok(())
         }
     }

@@ -9,6 +9,7 @@
 //!
 //! What is absent: floats, small numbers put in the place of zero, imputed scale, a report that does not reconcile.
 
+pub mod assumptions;
 pub mod bridge;
 pub mod bucket;
 pub mod cost;
@@ -16,22 +17,32 @@ pub mod error;
 pub mod exact;
 pub mod factors;
 pub mod facts;
+pub mod figure;
 pub mod inputs;
 pub mod journal;
 pub mod lmdi;
+pub mod reconciliation;
+pub mod record;
 pub mod report;
 pub mod scale;
+pub mod statement;
+pub mod table;
 pub mod tokens;
 pub mod value;
 
+pub use assumptions::Assumptions;
 pub use bridge::{Bridge, Leaves};
 pub use bucket::{Bucket, Dimension, Leaf};
 pub use error::Error;
 pub use exact::Exact;
 pub use factors::{Factors, Split};
 pub use facts::{Facts, Production, Revenue, Slice};
+pub use figure::{Basis, Denomination, Figure, Group};
 pub use inputs::Inputs;
 pub use journal::Journal;
 pub use lmdi::{Effects, Rule};
+pub use reconciliation::{PassedThrough, Reconciliation};
+pub use record::{Records, View};
 pub use report::Report;
 pub use scale::Allocation;
+pub use statement::Question;

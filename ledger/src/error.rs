@@ -191,6 +191,14 @@ pub enum Error {
         /// What is wrong.
         reason: &'static str,
     },
+    /// A report is in one currency, and no rate is known for revenue, costs or usage in another.
+    #[error("{month} has amounts in {currency}: a report in another currency needs a rate, and none is known")]
+    ForeignRevenue {
+        /// The month.
+        month: Month,
+        /// The other currency.
+        currency: Currency,
+    },
     // Conflict: try again, or do not.
     /// Something of the account is held; it can lapse once the hold is resolved.
     #[error("an open hold takes of account {account}")]

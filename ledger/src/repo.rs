@@ -1,8 +1,9 @@
-//! All the SQL of the room: what the writer says ([`post`]), what the verifier reads ([`proof`]), and what anyone may read,
-//! one noun a file.
+//! All the SQL of the room: what the writer says ([`post`]), what the verifier reads ([`proof`]), what a report reads
+//! ([`economics`]), and what anyone may read, one noun a file.
 
 mod balance;
 mod clearing;
+mod economics;
 pub(crate) mod hold;
 pub(crate) mod journal;
 pub(crate) mod period;
@@ -17,6 +18,7 @@ mod usage;
 
 pub use balance::{balance, balance_as_of, totals, totals_as_of, totals_at};
 pub use clearing::unsettled;
+pub use economics::economics_records;
 pub use hold::open_holds;
 pub use journal::{link_groups, link_transfers, month_groups, reference_groups};
 pub use statement::statement;

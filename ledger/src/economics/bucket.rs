@@ -86,6 +86,23 @@ pub enum Dimension {
 impl Dimension {
     /// Every dimension.
     pub const ALL: [Self; 6] = [Self::Period, Self::Tenant, Self::Model, Self::Node, Self::Provider, Self::Line];
+
+    /// The word shown.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Period => "period",
+            Self::Tenant => "tenant",
+            Self::Model => "model",
+            Self::Node => "node",
+            Self::Provider => "provider",
+            Self::Line => "line",
+        }
+    }
+
+    /// The dimension of that word.
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|dimension| dimension.as_str() == word)
+    }
 }
 
 /// The finest place that anything is counted at; a dimension is absent where it means nothing, as a licence has no node.

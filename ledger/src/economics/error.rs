@@ -42,6 +42,16 @@ pub enum Error {
         /// The revenue of the ledger, in money units.
         ledger: i128,
     },
+    /// What usage was charged is not what settlements posted: a row is missing, or a posting has another leaf.
+    #[error("leaf [{leaf}] does not reconcile: its usage was charged {usage}, the ledger posted {ledger}")]
+    Uncharged {
+        /// The leaf.
+        leaf: String,
+        /// The sum of the usage facts' amounts, in money units.
+        usage: i128,
+        /// What settlements posted, in money units.
+        ledger: i128,
+    },
     /// Logarithms know no negative revenue.
     #[error("leaf [{leaf}] has a net revenue of {revenue}: it belongs to ADJUSTMENT")]
     NegativeRevenue {

@@ -190,28 +190,35 @@ fn produced(inputs: &Inputs, deployed: &Deployed<'_>, allocation: Allocation) ->
         usage.period == deployed.period && usage.model == deployed.model && usage.node == deployed.node
     };
     let users: Vec<&Usage> = inputs.usage.iter().filter(here).collect();
-    let seconds: Vec<u64> = users.iter().map(|usage| usage.compute_s).collect();
-    let (parts, idle) = deployed.allocate(&seconds, allocation);
+    let computed: Vec<u128> = users.iter().map(|usage| u128::from(usage.compute_s) * 1_000).collect();
+    let (parts, idle) = deployed.allocate(&computed, allocation);
+    let busy_per_second = &deployed.busy_per_ms * whole(1_000_u64);
     let made = users.into_iter().zip(parts).map(|(usage, scale)| {
         let mut tokens = Count::effective(&usage.eff, &inputs.token_weights_milli);
         tokens.waste(Waste::SloMiss, usage.slo_miss.values().map(|&n| i128::from(n)).sum());
         for (&reason, &n) in &usage.unbilled {
             tokens.waste(reason, i128::from(n));
         }
-        let busy = &deployed.busy_per_second * whole(usage.compute_s);
+        let busy = &busy_per_second * whole(usage.compute_s);
         Production { leaf: usage.leaf(inputs), scale, busy, tokens }
     });
     let mut made: Vec<Production> = made.collect();
-    if !idle.is_zero() {
-        let leaf = Leaf {
-            period: deployed.period.to_owned(),
+    made.extend(deployed.idle(&inputs.nodes[deployed.node].provider, idle));
+    made
+}
+
+impl Deployed<'_> {
+    /// What nobody used of it, on a tenant and a line of its own; nothing where all was used.
+    pub(super) fn idle(&self, provider: &str, scale: Exact) -> Option<Production> {
+        let leaf = || Leaf {
+            period: self.period.to_owned(),
             tenant: Some(IDLE.to_owned()),
-            model: Some(deployed.model.to_owned()),
-            node: Some(deployed.node.to_owned()),
-            provider: Some(inputs.nodes[deployed.node].provider.clone()),
+            model: Some(self.model.to_owned()),
+            node: Some(self.node.to_owned()),
+            provider: Some(provider.to_owned()),
             line: Some(IDLE_LINE.to_owned()),
         };
-        made.push(Production { leaf, scale: idle, busy: Exact::ZERO, tokens: Count::default() });
+        let idle = !scale.is_zero();
+        idle.then(|| Production { leaf: leaf(), scale, busy: Exact::ZERO, tokens: Count::default() })
     }
-    made
 }

@@ -1,57 +1,33 @@
 //! The report: every figure of two periods, and the bridge between them.
 //!
-//! *Shape*: the `expected` of `golden.json`. *Units*: as the fields' names say; money is shown in the currency, exact to the
+//! *Shape*: the `expected` of `golden.json`. *Units*: as the figures' names say; money is shown in the currency, exact to the
 //! money unit, and every other figure half to even at the golden's number of places.
 
 mod change;
 mod factors;
 mod unit;
 
-use indexmap::IndexMap;
 use serde::Serialize;
 
-use self::change::{BridgeTable, ledger_bridge};
-use self::factors::{CellRow, FactorsRow, Identity, by_cell, by_tenant};
-use self::unit::{CostRow, SplitRow, UnitEconomics, WaterfallRow};
+use self::change::{bridge_table, ledger_bridge};
+use self::factors::{bucket_rows, by_cell, by_dimensions, by_tenant, identity};
+use self::unit::{cost_row, raw_rows, split_row, unit_economics, waterfall_row};
 use super::bridge::{Bridge, Leaves};
+use super::bucket::{Dimension, IDLE};
 use super::cost::Cost;
 use super::error::Error;
-use super::exact::{Exact, decimal, ratio, whole};
+use super::exact::{Exact, whole};
 use super::facts::{Facts, Slice};
-use super::inputs::{Inputs, PPM};
+use super::figure::{Denomination, Figure, Group};
+use super::inputs::Inputs;
 use super::journal::Journal;
 use super::scale::Allocation;
-use super::tokens::Count;
 use super::value::{Tariff, Waterfall};
-
-/// Figures by name, in the order of the inputs.
-type Named<T> = IndexMap<String, T>;
 
 /// A report of two periods.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Report {
-    identity: Named<Identity>,
-    buckets: Named<Named<String>>,
-    by_cell: Vec<CellRow>,
-    by_tenant: Named<FactorsRow>,
-    unit_economics: Named<UnitEconomics>,
-    #[serde(flatten)]
-    raw_tokens: Named<Named<i128>>,
-    efficiency_split: Named<SplitRow>,
-    cost_reconciliation: Named<CostRow>,
-    value_waterfall_cny: Named<WaterfallRow>,
-    lmdi_by_model_node: BridgeTable,
-    lmdi_by_tenant_model_node_line: BridgeTable,
-    bridge: Named<String>,
-    checks: Checks,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-struct Checks {
-    slices_reconciled_exactly: usize,
-    journal_entries: usize,
-    trial_balance_ucny: i128,
-}
+#[serde(transparent)]
+pub struct Report(Group);
 
 impl Report {
     /// The report of these inputs.
@@ -63,83 +39,94 @@ impl Report {
         let pair = inputs.pair()?;
         let journal = Journal::post(inputs);
         let facts = Facts::of(inputs, &journal, Allocation::Absorbed);
-        let checks = Checks {
-            slices_reconciled_exactly: facts.reconcile()?,
-            journal_entries: journal.entries.len(),
-            trial_balance_ucny: journal.trial_balance().values().sum(),
-        };
-        let periods = pair.map(|name| PeriodFigures::of(inputs, &journal, &facts, name));
-        let deployments = Bridge::between(&facts, pair, Leaves::Deployment)?;
-        Ok(Self {
-            identity: named(&periods, Identity::of),
-            buckets: named(&periods, |period| bucket_rows(&period.slice)),
-            by_cell: by_cell(inputs, &facts),
-            by_tenant: by_tenant(inputs, &facts),
-            unit_economics: named(&periods, UnitEconomics::of),
-            raw_tokens: periods.iter().map(|p| (format!("raw_tokens_{}", p.name), raw_rows(&p.slice.tokens))).collect(),
-            efficiency_split: named(&periods, SplitRow::of),
-            cost_reconciliation: named(&periods, |period| CostRow::of(&period.cost)),
-            value_waterfall_cny: named(&periods, |period| WaterfallRow::of(&period.waterfall)),
-            bridge: ledger_bridge(&periods[0].slice, &periods[1].slice, &deployments),
-            lmdi_by_model_node: BridgeTable::of(&deployments),
-            lmdi_by_tenant_model_node_line: BridgeTable::of(&Bridge::between(&facts, pair, Leaves::Tenant)?),
-            checks,
-        })
+        let reconciled = facts.reconcile()?;
+        let shown = Denomination::example();
+        let periods = pair.map(|name| {
+            let hours = whole(inputs.periods[name].hours);
+            PeriodFigures::of(&facts, name, hours, Cost::of(inputs, &journal, name))
+        });
+        let models: Vec<&str> = inputs.intelligence_index.models.keys().map(String::as_str).collect();
+        let nodes: Vec<&str> = inputs.nodes.keys().map(String::as_str).collect();
+        let mut tenants: Vec<&str> = inputs.tenant_discount_bp.keys().map(String::as_str).collect();
+        tenants.extend(inputs.usage.iter().map(|usage| usage.tenant.as_str()));
+        tenants.push(IDLE);
+        let mut report = common(&shown, &facts, &periods, [&models, &nodes, &tenants])?;
+        let waterfalls = pair.map(|name| (name.to_owned(), waterfall_row(&shown, &waterfall(inputs, name)).into()));
+        report.insert(shown.name("value_waterfall_cny"), Figure::Group(waterfalls.into()));
+        let checks = [
+            ("slices_reconciled_exactly".to_owned(), Figure::of_count(reconciled)),
+            ("journal_entries".to_owned(), Figure::of_count(journal.entries.len())),
+            ("trial_balance_ucny".to_owned(), Figure::Count(journal.trial_balance().values().sum())),
+        ];
+        report.insert("checks".to_owned(), Figure::Group(checks.into()));
+        Ok(Self(report))
+    }
+
+    /// The figures by name.
+    pub fn figures(&self) -> &Group {
+        &self.0
+    }
+
+    pub(super) fn new(figures: Group) -> Self {
+        Self(figures)
     }
 }
 
 /// Everything about one period, before it is shown.
-struct PeriodFigures<'a> {
-    name: &'a str,
-    hours: u64,
-    slice: Slice,
-    cost: Cost,
-    waterfall: Waterfall,
+pub(super) struct PeriodFigures<'a> {
+    pub name: &'a str,
+    pub hours: Exact,
+    pub slice: Slice,
+    pub cost: Cost,
 }
 
 impl<'a> PeriodFigures<'a> {
-    fn of(inputs: &'a Inputs, journal: &Journal, facts: &Facts, name: &'a str) -> Self {
-        let mut waterfall = Waterfall::default();
-        for usage in inputs.usage.iter().filter(|usage| usage.period == name && usage.is_declared(inputs)) {
-            waterfall.add(&Tariff::of(inputs, usage), usage);
-        }
-        Self {
-            name,
-            hours: inputs.periods[name].hours,
-            slice: facts.slice(|leaf| leaf.period == name),
-            cost: Cost::of(inputs, journal, name),
-            waterfall,
-        }
+    pub fn of(facts: &Facts, name: &'a str, hours: Exact, cost: Cost) -> Self {
+        Self { name, hours, slice: facts.slice(|leaf| leaf.period == name), cost }
     }
 }
 
-fn named<T>(periods: &[PeriodFigures<'_>; 2], figure: impl Fn(&PeriodFigures<'_>) -> T) -> Named<T> {
-    periods.iter().map(|period| (period.name.to_owned(), figure(period))).collect()
+/// What every report has: the factors, the buckets, unit economics and the bridges, of models, nodes and tenants in their order.
+pub(super) fn common(
+    shown: &Denomination,
+    facts: &Facts,
+    periods: &[PeriodFigures<'_>; 2],
+    [models, nodes, tenants]: [&[&str]; 3],
+) -> Result<Group, Error> {
+    let pair = [periods[0].name, periods[1].name];
+    let deployments = Bridge::between(facts, pair, Leaves::Deployment)?;
+    let by_tenants = Bridge::between(facts, pair, Leaves::Tenant)?;
+    let mut report = Group::new();
+    let mut add = |name: &str, figure: Figure| report.insert(name.to_owned(), figure);
+    add("identity", named(periods, |period| identity(shown, period)));
+    add("buckets", named(periods, |period| bucket_rows(shown, &period.slice)));
+    add("by_cell", Figure::List(by_cell(shown, facts, [&pair, models, nodes])));
+    add("by_tenant", by_tenant(shown, facts, &pair, tenants).into());
+    add("unit_economics", named(periods, |period| unit_economics(shown, period)));
+    for period in periods {
+        add(&format!("raw_tokens_{}", period.name), raw_rows(&period.slice.tokens).into());
+    }
+    add("efficiency_split", named(periods, |period| split_row(shown, period)));
+    add("cost_reconciliation", named(periods, |period| cost_row(shown, &period.cost)));
+    add("lmdi_by_model_node", bridge_table(shown, &deployments).into());
+    add("lmdi_by_tenant_model_node_line", bridge_table(shown, &by_tenants).into());
+    add("bridge", ledger_bridge(shown, [&periods[0].slice, &periods[1].slice], &deployments).into());
+    Ok(report)
 }
 
-fn bucket_rows(slice: &Slice) -> Named<String> {
-    let mut rows: Named<String> =
-        slice.buckets.iter().map(|(bucket, &amount)| (bucket.as_str().to_owned(), money(amount))).collect();
-    rows.insert("LEDGER_REVENUE".to_owned(), money(slice.ledger_revenue()));
-    rows
+/// The slices by any dimensions.
+pub(super) fn slices(shown: &Denomination, facts: &Facts, dimensions: &[Dimension]) -> Figure {
+    Figure::List(by_dimensions(shown, facts, dimensions))
 }
 
-fn raw_rows(tokens: &Count) -> Named<i128> {
-    let mut rows = Named::from([("effective".to_owned(), tokens.effective), ("raw_total".to_owned(), tokens.raw())]);
-    rows.extend(tokens.wasted.iter().map(|(reason, &wasted)| (reason.as_str().to_owned(), wasted)));
-    rows.sort_unstable_keys();
-    rows
+fn named(periods: &[PeriodFigures<'_>; 2], figure: impl Fn(&PeriodFigures<'_>) -> Group) -> Figure {
+    Figure::Group(periods.iter().map(|period| (period.name.to_owned(), figure(period).into())).collect())
 }
 
-/// Money units as the currency.
-fn currency(units: &Exact) -> Exact {
-    units * ratio(1, PPM)
-}
-
-fn money(units: i128) -> String {
-    decimal(&currency(&whole(units)), 6)
-}
-
-fn shown(value: Option<Exact>, places: usize) -> Option<String> {
-    value.map(|value| decimal(&value, places))
+fn waterfall(inputs: &Inputs, period: &str) -> Waterfall {
+    let mut waterfall = Waterfall::default();
+    for usage in inputs.usage.iter().filter(|usage| usage.period == period && usage.is_declared(inputs)) {
+        waterfall.add(&Tariff::of(inputs, usage), usage);
+    }
+    waterfall
 }

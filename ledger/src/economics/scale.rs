@@ -5,6 +5,9 @@
 use super::exact::{Exact, ratio, whole};
 use super::inputs::{Inputs, PPM, Usage};
 
+/// Milliseconds of an hour.
+pub(crate) const MS_PER_HOUR: u128 = 3_600_000;
+
 /// A model on a node in a period, with all of its scale.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Deployed<'a> {
@@ -16,17 +19,28 @@ pub struct Deployed<'a> {
     pub node: &'a str,
     /// S = κ · c · f · h, above zero.
     pub scale: Exact,
-    /// The part of it that a second of computing keeps busy: κ · c · f / 3600.
-    pub busy_per_second: Exact,
+    /// The part of it that a millisecond of computing keeps busy: κ · c · f / 3600000.
+    pub busy_per_ms: Exact,
 }
 
 /// How the scale of a deployment is given to those who used it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Allocation {
-    /// All of it, by compute-seconds; a deployment that nobody used stays idle.
+    /// All of it, by time of computing; a deployment that nobody used stays idle.
+    #[default]
     Absorbed,
     /// What each kept busy; the rest is idle.
     Consumed,
+}
+
+impl Allocation {
+    /// The word shown.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Absorbed => "ABSORBED",
+            Self::Consumed => "CONSUMED",
+        }
+    }
 }
 
 impl<'a> Deployed<'a> {
@@ -43,22 +57,22 @@ impl<'a> Deployed<'a> {
             }
             let weight = ratio(index.kappa_milli, 1_000_u64) * ratio(hardware.rcu_milli, 1_000_u64);
             let scale = weight * share_hours;
-            let busy_per_second = &scale / whole(3_600 * hours.max(1));
-            (!scale.is_zero()).then_some(Self { period, model, node, scale, busy_per_second })
+            let busy_per_ms = &scale / whole(MS_PER_HOUR * hours.max(1));
+            (!scale.is_zero()).then_some(Self { period, model, node, scale, busy_per_ms })
         });
         deployed.collect()
     }
 
-    /// Gives the scale to users with these compute-seconds; the parts and the idle rest add up to it exactly.
-    pub fn allocate(&self, compute_s: &[u64], allocation: Allocation) -> (Vec<Exact>, Exact) {
-        let total: u128 = compute_s.iter().map(|&seconds| u128::from(seconds)).sum();
-        let per_second = match allocation {
+    /// Gives the scale to users with these times of computing; the parts and the idle rest add up to it exactly.
+    pub fn allocate(&self, compute_ms: &[u128], allocation: Allocation) -> (Vec<Exact>, Exact) {
+        let total: u128 = compute_ms.iter().sum();
+        let per_ms = match allocation {
             Allocation::Absorbed if total > 0 => &self.scale / whole(total),
             Allocation::Absorbed => Exact::ZERO,
-            Allocation::Consumed => self.busy_per_second.clone(),
+            Allocation::Consumed => self.busy_per_ms.clone(),
         };
-        let parts: Vec<Exact> = compute_s.iter().map(|&seconds| &per_second * whole(seconds)).collect();
-        let idle = &self.scale - &per_second * whole(total);
+        let parts: Vec<Exact> = compute_ms.iter().map(|&ms| &per_ms * whole(ms)).collect();
+        let idle = &self.scale - &per_ms * whole(total);
         (parts, idle)
     }
 }
@@ -78,18 +92,18 @@ mod tests {
 
     fn deployed() -> Deployed<'static> {
         let (period, model, node) = ("p", "m", "n");
-        Deployed { period, model, node, scale: whole(72), busy_per_second: ratio(1, 3_600_u64) }
+        Deployed { period, model, node, scale: whole(72), busy_per_ms: ratio(1, 3_600_000_u64) }
     }
 
     #[test]
     fn absorbed_scale_follows_compute_seconds_and_leaves_nothing() {
-        let (parts, idle) = deployed().allocate(&[3_600, 7_200], Allocation::Absorbed);
+        let (parts, idle) = deployed().allocate(&[3_600_000, 7_200_000], Allocation::Absorbed);
         assert_eq!((parts, idle), (vec![whole(24), whole(48)], Exact::ZERO));
     }
 
     #[test]
     fn consumed_scale_is_what_was_busy_and_the_rest_is_idle() {
-        let (parts, idle) = deployed().allocate(&[3_600, 7_200], Allocation::Consumed);
+        let (parts, idle) = deployed().allocate(&[3_600_000, 7_200_000], Allocation::Consumed);
         assert_eq!((parts, idle), (vec![whole(1), whole(2)], whole(69)));
     }
 

@@ -30,6 +30,26 @@ pub enum Class {
 }
 
 impl Class {
+    /// The class of what a meter counts: the one place that knows the meters' words.
+    pub fn of_meter(meter: &str) -> Option<Self> {
+        match meter {
+            "input" => Some(Self::Input),
+            "cached_input" => Some(Self::Cached),
+            "output" => Some(Self::Output),
+            "reasoning" => Some(Self::Reasoning),
+            "cache_write" => Some(Self::CacheWrite),
+            "embedding" => Some(Self::Embedding),
+            _ => None,
+        }
+    }
+
+    /// The weights of the definition. *Units*: thousandths.
+    pub fn weights() -> Weights {
+        let (whole, quarter) = ([Self::Output, Self::Reasoning], [Self::Input, Self::CacheWrite, Self::Embedding]);
+        let weights = whole.map(|class| (class, 1_000)).into_iter().chain(quarter.map(|class| (class, 250)));
+        weights.chain([(Self::Cached, 25)]).collect()
+    }
+
     /// The word in files and in entries' memos.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -2,8 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test stops at the first thing that is not as it should be")]
 
+mod books;
 mod counters;
 mod fleet;
 mod golden;
 mod lmdi;
 mod properties;
+mod records;
+mod refusals;

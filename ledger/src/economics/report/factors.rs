@@ -1,105 +1,55 @@
-//! Rows of scale, efficiency and value: of a period, of a model on a node, of a tenant.
+//! Rows of scale, efficiency and value: of a period, of a model on a node, of a tenant, of any slice.
 
-use serde::Serialize;
-
-use super::{Named, PeriodFigures, currency, money};
-use crate::economics::bucket::{Dimension, IDLE};
-use crate::economics::exact::{Exact, decimal, fraction, ratio};
+use super::PeriodFigures;
+use crate::economics::bucket::Dimension;
+use crate::economics::exact::{decimal, whole};
 use crate::economics::factors::Factors;
-use crate::economics::facts::Facts;
-use crate::economics::inputs::Inputs;
+use crate::economics::facts::{Facts, Slice};
+use crate::economics::figure::{Denomination, Figure, Group, Rows};
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(super) struct FactorsRow {
-    #[serde(rename = "S_iu_rcu_h")]
-    scale: Ratio,
-    #[serde(rename = "T_etok")]
-    tokens: Milli,
-    #[serde(rename = "E_etok_per_iu_rcu_h")]
-    efficiency: Option<Ratio>,
-    #[serde(rename = "V_cny_per_etok")]
-    value: Option<Ratio>,
-    #[serde(rename = "V_cny_per_1m_etok")]
-    value_per_million: Option<String>,
-    product_cny: String,
-    #[serde(rename = "R_productive_cny")]
-    revenue: String,
+/// S, T, E, V, their product and the revenue.
+pub(super) fn factors_row(shown: &Denomination, factors: &Factors) -> Group {
+    let value = factors.value();
+    let tokens = Group::from_iter([
+        ("milli".to_owned(), Figure::Count(factors.tokens_milli)),
+        ("dec".to_owned(), Figure::Text(decimal(&factors.tokens(), 3))),
+    ]);
+    Rows::new(shown)
+        .with("S_iu_rcu_h", Figure::ratio(&factors.scale, 6))
+        .with("T_etok", tokens)
+        .with("E_etok_per_iu_rcu_h", factors.efficiency().map_or(Figure::Absent, |e| Figure::ratio(&e, 6)))
+        .with("V_cny_per_etok", value.as_ref().map_or(Figure::Absent, |value| shown.rate(value, 15)))
+        .with("V_cny_per_1m_etok", shown.per_million(value.as_ref(), 9))
+        .with("product_cny", shown.amount(&factors.product(), 6))
+        .with("R_productive_cny", shown.money(factors.revenue))
+        .done()
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(super) struct Ratio {
-    frac: String,
-    dec: String,
+/// The factors of a whole period, and what they are an hour.
+pub(super) fn identity(shown: &Denomination, period: &PeriodFigures<'_>) -> Group {
+    let factors = period.slice.factors();
+    let mut row = factors_row(shown, &factors);
+    let hourly = Rows::new(shown)
+        .with("flow_cny_per_h", shown.amount(&(factors.product() / &period.hours), 9))
+        .with("avg_scale_iu_rcu", decimal(&(&factors.scale / &period.hours), 9))
+        .done();
+    row.extend(hourly);
+    row
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(super) struct Milli {
-    milli: i128,
-    dec: String,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(super) struct Identity {
-    #[serde(flatten)]
-    factors: FactorsRow,
-    flow_cny_per_h: String,
-    avg_scale_iu_rcu: String,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(super) struct CellRow {
-    period: String,
-    model: String,
-    node: String,
-    #[serde(flatten)]
-    factors: FactorsRow,
-}
-
-impl FactorsRow {
-    pub fn of(factors: &Factors) -> Self {
-        let value = factors.value();
-        Self {
-            scale: Ratio::of(&factors.scale, 6),
-            tokens: Milli { milli: factors.tokens_milli, dec: decimal(&factors.tokens(), 3) },
-            efficiency: factors.efficiency().map(|efficiency| Ratio::of(&efficiency, 6)),
-            value: value.as_ref().map(|value| Ratio::of(&currency(value), 15)),
-            // A million tokens at millionths of the currency each: the same number.
-            value_per_million: value.as_ref().map(|value| decimal(value, 9)),
-            product_cny: decimal(&currency(&factors.product()), 6),
-            revenue: money(factors.revenue),
-        }
-    }
-}
-
-impl Ratio {
-    pub fn of(value: &Exact, places: usize) -> Self {
-        Self { frac: fraction(value), dec: decimal(value, places) }
-    }
-}
-
-impl Identity {
-    pub fn of(period: &PeriodFigures<'_>) -> Self {
-        let factors = period.slice.factors();
-        let an_hour = ratio(1, period.hours);
-        Self {
-            factors: FactorsRow::of(&factors),
-            flow_cny_per_h: decimal(&(currency(&factors.product()) * &an_hour), 9),
-            avg_scale_iu_rcu: decimal(&(&factors.scale * &an_hour), 9),
-        }
-    }
-}
-
-/// Every model on every node that has capacity, in the order of the inputs.
-pub(super) fn by_cell(inputs: &Inputs, facts: &Facts) -> Vec<CellRow> {
+/// Every model on every node that has capacity, in the order of these names.
+pub(super) fn by_cell(shown: &Denomination, facts: &Facts, [periods, models, nodes]: [&[&str]; 3]) -> Vec<Figure> {
     let slices = facts.slices(&[Dimension::Period, Dimension::Model, Dimension::Node]);
     let mut rows = vec![];
-    for period in inputs.periods.keys() {
-        for model in inputs.intelligence_index.models.keys() {
-            for node in inputs.nodes.keys() {
-                let key = vec![Some(period.as_str()), Some(model.as_str()), Some(node.as_str())];
-                if let Some(slice) = slices.get(&key).filter(|slice| !slice.scale.is_zero()) {
-                    let (period, model, node) = (period.clone(), model.clone(), node.clone());
-                    rows.push(CellRow { period, model, node, factors: FactorsRow::of(&slice.factors()) });
+    for &period in periods {
+        for &model in models {
+            for &node in nodes {
+                let slice = slices.get(&vec![Some(period), Some(model), Some(node)]);
+                if let Some(slice) = slice.filter(|slice| !slice.scale.is_zero()) {
+                    let names = [("period", period), ("model", model), ("node", node)];
+                    let mut row: Group = names.map(|(name, value)| (name.to_owned(), value.into())).into();
+                    row.extend(factors_row(shown, &slice.factors()));
+                    rows.push(row.into());
                 }
             }
         }
@@ -107,20 +57,46 @@ pub(super) fn by_cell(inputs: &Inputs, facts: &Facts) -> Vec<CellRow> {
     rows
 }
 
-/// Every tenant that has a part of the capacity, in the order in which the inputs name them; what is idle comes last.
-pub(super) fn by_tenant(inputs: &Inputs, facts: &Facts) -> Named<FactorsRow> {
+/// Every tenant that has a part of the capacity, in the order of these names.
+pub(super) fn by_tenant(shown: &Denomination, facts: &Facts, periods: &[&str], tenants: &[&str]) -> Group {
     let slices = facts.slices(&[Dimension::Period, Dimension::Tenant]);
-    let mut tenants: Vec<&str> = inputs.tenant_discount_bp.keys().map(String::as_str).collect();
-    tenants.extend(inputs.usage.iter().map(|usage| usage.tenant.as_str()));
-    tenants.push(IDLE);
-    let mut rows = Named::new();
-    for period in inputs.periods.keys() {
-        for &tenant in &tenants {
-            let slice = slices.get(&vec![Some(period.as_str()), Some(tenant)]);
+    let mut rows = Group::new();
+    for &period in periods {
+        for &tenant in tenants {
+            let slice = slices.get(&vec![Some(period), Some(tenant)]);
             if let Some(slice) = slice.filter(|slice| !slice.scale.is_zero()) {
-                rows.entry(format!("{period}|{tenant}")).or_insert_with(|| FactorsRow::of(&slice.factors()));
+                let row = || factors_row(shown, &slice.factors()).into();
+                rows.entry(format!("{period}|{tenant}")).or_insert_with(row);
             }
         }
     }
     rows
+}
+
+/// Every slice by these dimensions with its factors and its buckets; each was proven before.
+pub(super) fn by_dimensions(shown: &Denomination, facts: &Facts, dimensions: &[Dimension]) -> Vec<Figure> {
+    let mut dated = vec![Dimension::Period];
+    dated.extend(dimensions.iter().filter(|&&dimension| dimension != Dimension::Period));
+    let rows = facts.slices(&dated).into_iter().map(|(key, slice)| {
+        let named = dated.iter().zip(key);
+        let mut row: Group =
+            named.map(|(name, part)| (name.as_str().to_owned(), part.map_or(Figure::Absent, Figure::from))).collect();
+        row.extend(factors_row(shown, &slice.factors()));
+        row.insert("buckets".to_owned(), bucket_rows(shown, &slice).into());
+        row.insert("reconciled".to_owned(), Figure::Flag(reconciled(&slice)));
+        row.into()
+    });
+    rows.collect()
+}
+
+/// Revenue by class, and all of it.
+pub(super) fn bucket_rows(shown: &Denomination, slice: &Slice) -> Group {
+    let mut rows: Group =
+        slice.buckets.iter().map(|(bucket, &amount)| (bucket.as_str().to_owned(), shown.money(amount))).collect();
+    rows.insert("LEDGER_REVENUE".to_owned(), shown.money(slice.ledger_revenue()));
+    rows
+}
+
+fn reconciled(slice: &Slice) -> bool {
+    slice.factors().product() == whole(slice.productive())
 }

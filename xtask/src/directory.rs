@@ -75,6 +75,16 @@ impl Directory {
     /// `target/logs`, until the next run for the same purpose.
     pub fn throw_away(purpose: &str, account: Option<&Account>) -> anyhow::Result<Directory> {
         let bases = [std::env::temp_dir(), PathBuf::from("/tmp"), PathBuf::from("/var/tmp"), PathBuf::from("/var/lib")];
+        Directory::throw_away_in(&bases, purpose, account)
+    }
+
+    /// The same where a disk is; many systems keep `/tmp` in memory, where nothing is durable.
+    pub fn throw_away_on_disk(purpose: &str, account: Option<&Account>) -> anyhow::Result<Directory> {
+        let bases = [PathBuf::from("/var/tmp"), PathBuf::from("/var/lib"), std::env::temp_dir()];
+        Directory::throw_away_in(&bases, purpose, account)
+    }
+
+    fn throw_away_in(bases: &[PathBuf], purpose: &str, account: Option<&Account>) -> anyhow::Result<Directory> {
         let base = bases
             .iter()
             .find(|base| base.is_dir() && account.is_none_or(|account| account.barred_by(base).is_none()))

@@ -1,23 +1,26 @@
 //! Benches and simulators: programs of the `tests` crate, built with optimisation and given their arguments untouched.
 
 use std::ffi::OsString;
-use std::process::Stdio;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, bail};
 
 use crate::account::Account;
 use crate::directory::Directory;
 use crate::packages::{self, Wanted};
-use crate::postgres::Durability;
+use crate::postgres::{self, Durability};
 use crate::progress::Steps;
 use crate::services::{Given, Services};
-use crate::{exit, process, progress, up, workspace};
+use crate::{exit, process, progress, workspace};
 
 /// What an experiment needs around it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Surroundings {
     /// Nothing.
     Bare,
+    /// A private, durable PostgreSQL with room for a bench, and its programs on PATH.
+    Postgres,
     /// A private, durable PostgreSQL and a Redis.
     Services,
 }
@@ -53,29 +56,63 @@ pub fn run(name: &str, arguments: Vec<OsString>, surroundings: Surroundings) -> 
     if !programs.join(format!("{name}.rs")).exists() && !programs.join(name).join("main.rs").exists() {
         return Err(exit::not_built(format!("{name} is not built yet: tests/src/bin has no such program")));
     }
+    // What only asks how it is used gets nothing around it.
+    let asks = |argument: &OsString| argument == "--help" || argument == "-h";
+    let surroundings = if arguments.iter().any(asks) { Surroundings::Bare } else { surroundings };
     let account = Account::for_services()?;
-    let directory = Directory::throw_away("experiment", account.as_ref())?;
-    let with_services = surroundings == Surroundings::Services;
-    let mut steps = Steps::new(if with_services { 4 } else { 2 });
+    let directory = Directory::throw_away_on_disk("experiment", account.as_ref())?;
     let given = Given::default();
-    let wanted = Wanted { services: with_services.then_some(&given), ..Wanted::default() };
-    packages::ensure(&mut steps, wanted)?;
-    up::build(&mut steps, &directory.log("build"), &["--release"])?;
-    let mut command = std::process::Command::new(workspace::program(name, "release"));
-    command.args(arguments).stdout(Stdio::inherit()).stderr(Stdio::inherit());
-    let services = match surroundings {
-        Surroundings::Services => {
-            Some(Services::start(&directory, account.as_ref(), Durability::Durable, given, &mut steps)?)
-        }
-        Surroundings::Bare => None,
+    let (steps, services, postgres) = match surroundings {
+        Surroundings::Bare => (2, None, false),
+        Surroundings::Postgres => (3, None, true),
+        Surroundings::Services => (4, Some(&given), false),
     };
-    command.envs(services.iter().flat_map(Services::environment));
+    let mut steps = Steps::new(steps);
+    packages::ensure(&mut steps, Wanted { services, postgres, ..Wanted::default() })?;
+    build(name, &directory, &mut steps)?;
+    let mut command = Command::new(workspace::program(name, "release"));
+    command.args(arguments).stdout(Stdio::inherit()).stderr(Stdio::inherit());
+    // They stop when these are dropped, after the experiment.
+    let (_services, _postgres);
+    match surroundings {
+        Surroundings::Bare => {}
+        Surroundings::Postgres => {
+            let sockets = directory.sockets(account.as_ref())?;
+            let mut step = steps.begin("PostgreSQL");
+            let running = postgres::start(&directory, &sockets, account.as_ref(), Durability::Measured, &mut step)?;
+            step.finish("its own cluster, with fsync");
+            command.env("DATABASE_URL", &running.url).env("PATH", path_with_postgres());
+            _postgres = running;
+        }
+        Surroundings::Services => {
+            let running = Services::start(&directory, account.as_ref(), Durability::Durable, given, &mut steps)?;
+            command.envs(running.environment());
+            _services = running;
+        }
+    }
     let mut child = process::spawn(&mut command, libc::SIGKILL).with_context(|| format!("starting {name}"))?;
     let status = process::finish(&mut child, || {})?;
     if !status.success() {
         bail!("{name} failed ({})", process::describe(status));
     }
     Ok(())
+}
+
+/// Builds the one program, optimised, and nothing else: the engine's C++ library is not for every bench.
+fn build(name: &str, directory: &Directory, steps: &mut Steps) -> anyhow::Result<()> {
+    let mut step = steps.begin("building, optimised");
+    let mut cargo = workspace::cargo("build");
+    cargo.args(["--release", "--package", "tests", "--bin", name]);
+    step.run(&mut cargo, &directory.log("build"))?;
+    step.finish("");
+    Ok(())
+}
+
+/// PATH with the programs of the newest PostgreSQL before all others.
+fn path_with_postgres() -> OsString {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders: Vec<PathBuf> = postgres::newest_programs().into_iter().chain(std::env::split_paths(&path)).collect();
+    std::env::join_paths(folders).unwrap_or(path)
 }
 
 #[cfg(test)]

@@ -59,6 +59,8 @@ const TESTS: [Need; 5] = [
 pub struct Wanted<'a> {
     /// PostgreSQL and Redis, less those that run already.
     pub services: Option<&'a Given>,
+    /// PostgreSQL alone.
+    pub postgres: bool,
     /// What the tests run: a browser, its fonts, and what the documents tell people to use.
     pub tests: bool,
 }
@@ -69,7 +71,7 @@ pub struct Wanted<'a> {
 pub fn ensure(steps: &mut Steps, wanted: Wanted) -> anyhow::Result<()> {
     let mut step = steps.begin("packages");
     let mut needs: Vec<Need> = Vec::from(BUILD);
-    if wanted.services.is_some_and(|given| given.database_url.is_none()) {
+    if wanted.postgres || wanted.services.is_some_and(|given| given.database_url.is_none()) {
         needs.push(POSTGRES);
     }
     if wanted.services.is_some_and(|given| given.redis_url.is_none()) {

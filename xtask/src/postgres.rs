@@ -33,6 +33,8 @@ pub struct Postgres {
 pub enum Durability {
     /// What is acknowledged survives a power cut.
     Durable,
+    /// As durable, with room for a bench: memory for its tables, and no checkpoint in the middle of a figure.
+    Measured,
     /// For tests: fast, and thrown away.
     None,
 }
@@ -70,10 +72,16 @@ pub fn start(
     let mut command = Command::new(programs.join("postgres"));
     command.arg("-D").arg(&cluster).arg("-k").arg(sockets).args(["-h", "", "-p", PORT]).current_dir("/");
     let settings = match durability {
-        Durability::Durable => ["max_connections=200", "fsync=on", "synchronous_commit=on", "full_page_writes=on"],
+        Durability::Durable | Durability::Measured => {
+            ["max_connections=200", "fsync=on", "synchronous_commit=on", "full_page_writes=on"]
+        }
         Durability::None => ["max_connections=500", "fsync=off", "synchronous_commit=off", "full_page_writes=off"],
     };
-    for setting in settings {
+    let room: &[&str] = match durability {
+        Durability::Measured => &["shared_buffers=1GB", "max_wal_size=6GB", "checkpoint_timeout=30min"],
+        Durability::Durable | Durability::None => &[],
+    };
+    for setting in settings.iter().chain(room) {
         command.args(["-c", setting]);
     }
     command.args(["-c", "unix_socket_permissions=0700", "-c", "log_destination=stderr", "-c", "logging_collector=off"]);

@@ -44,7 +44,7 @@ pub fn run(mut arguments: lexopt::Parser) -> anyhow::Result<()> {
     let account = Account::for_services()?;
     let directory = Directory::throw_away("test", account.as_ref())?;
     let mut steps = Steps::new(8);
-    packages::ensure(&mut steps, Wanted { services: Some(&Given::default()), tests: true })?;
+    packages::ensure(&mut steps, Wanted { services: Some(&Given::default()), tests: true, ..Wanted::default() })?;
     let python = python::ensure(&mut steps, &directory)?;
     console::build(&mut steps, &directory, &[node_modules::CLIENTS])?;
     // The same features and targets as the runner's, so that it compiles nothing again; the programs, which some tests run.

@@ -1,0 +1,195 @@
+//! The goals, and whether they hold.
+
+use crate::load::Workload;
+use crate::ours::ROWS_PER_JOB;
+use crate::report::grouped;
+use crate::run::Measured;
+use crate::sample::{Side, middle};
+
+const MIB: f64 = 1_048_576.0;
+/// Accounts that the memory's goal speaks of.
+const MANY_ACCOUNTS: usize = 1_000_000;
+
+/// Which way is better.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sense {
+    /// The more, the better.
+    AtLeast,
+    /// The less, the better.
+    AtMost,
+}
+
+/// What must hold, what is hoped for, and what was measured.
+#[derive(Clone, Debug)]
+pub struct Goal {
+    pub what: String,
+    pub sense: Sense,
+    pub must: f64,
+    pub stretch: Option<f64>,
+    pub measured: Option<f64>,
+    /// Why it was not measured, or what to know about the figure.
+    pub remark: String,
+}
+
+/// How a goal stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Even what is hoped for.
+    Stretch,
+    /// What must be.
+    Holds,
+    /// Not what must be.
+    Fails,
+    /// There is no figure.
+    Unmeasured,
+}
+
+impl Verdict {
+    /// For people.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Stretch => "holds, the stretch too",
+            Self::Holds => "holds",
+            Self::Fails => "does not hold",
+            Self::Unmeasured => "not measured",
+        }
+    }
+}
+
+impl Goal {
+    /// How it stands.
+    pub fn verdict(&self) -> Verdict {
+        let Some(measured) = self.measured else { return Verdict::Unmeasured };
+        let meets = |bound: f64| match self.sense {
+            Sense::AtLeast => measured >= bound,
+            Sense::AtMost => measured <= bound,
+        };
+        match (meets(self.must), self.stretch.is_some_and(meets)) {
+            (true, true) => Verdict::Stretch,
+            (true, false) => Verdict::Holds,
+            (false, _) => Verdict::Fails,
+        }
+    }
+}
+
+/// Every goal of the ledger's speed, size and memory, judged.
+pub fn judge(measured: &Measured) -> Vec<Goal> {
+    let (samples, plan) = (&measured.samples, &measured.plan);
+    let (crew, crowd) = (plan.crew(), plan.crowd());
+    let best = |side, workload| samples.best(side, workload).map(|(rate, _)| rate);
+    let at = |side, workload, callers| samples.median(side, workload, callers).map(|sample| sample.rate);
+    let ours = |workload| best(Side::Ours, workload);
+    let raw = best(Side::Raw, Workload::Uniform);
+    let mut goals = Vec::new();
+    let mut judge = |what: &str, sense, must, stretch, measured: Option<f64>, remark: &str| {
+        goals.push(Goal { what: what.to_owned(), sense, must, stretch, measured, remark: remark.to_owned() });
+    };
+
+    let told = |ratio: Option<f64>, remark: &str| if ratio.is_some() { remark.to_owned() } else { "absent".to_owned() };
+    for (workload, what, must, stretch) in [
+        (Workload::Uniform, "transfers/s ÷ pgledger, uniform", 20.0, 40.0),
+        (Workload::Hot, "transfers/s ÷ pgledger, one hot account", 150.0, 250.0),
+        (Workload::Job, "jobs/s ÷ pgledger", 80.0, 150.0),
+    ] {
+        let ratio = ratio(ours(workload), best(Side::Pgledger, workload));
+        let remark = told(ratio, "best of any number of callers, on both sides");
+        judge(what, Sense::AtLeast, must, Some(stretch), ratio, &remark);
+    }
+    let level = ratio(at(Side::Ours, Workload::Job, crew), at(Side::Pgledger, Workload::Job, crew));
+    judge(
+        &format!("jobs/s ÷ pgledger, both with {crew} callers"),
+        Sense::AtLeast,
+        15.0,
+        Some(30.0),
+        level,
+        &told(level, ""),
+    );
+    let hot = samples.best(Side::Ours, Workload::Hot).zip(samples.best(Side::Ours, Workload::Uniform));
+    let hot = hot.map(|((hot, _), (uniform, _))| hot / uniform);
+    judge("one hot account ÷ uniform, ours", Sense::AtLeast, 1.0, Some(1.2), hot, "");
+    let tpcb = ratio(ours(Workload::Uniform), at(Side::Tpcb, Workload::Uniform, crew));
+    let remark = told(tpcb, &format!("uniform, best of any number of callers; TPC-B with {crew}"));
+    judge("transfers/s ÷ TPC-B", Sense::AtLeast, 12.0, Some(25.0), tpcb, &remark);
+    let rows = Workload::ALL.map(|workload| {
+        let rows = if workload == Workload::Job { ROWS_PER_JOB as f64 } else { 1.0 };
+        ratio(ours(workload).map(|rate| rate * rows), raw)
+    });
+    let least = rows.into_iter().flatten().reduce(f64::min);
+    judge("rows/s ÷ raw insertions", Sense::AtLeast, 0.20, Some(0.35), least, "the least of the three loads");
+    let tigerbeetle = ratio(ours(Workload::Uniform), best(Side::TigerBeetle, Workload::Uniform));
+    judge(
+        "transfers/s ÷ TigerBeetle, uniform",
+        Sense::AtLeast,
+        0.15,
+        Some(0.30),
+        tigerbeetle,
+        &told(tigerbeetle, "its own batches"),
+    );
+    let kept = Workload::ALL.map(|load| samples.paired_ratio(load, crowd, Side::OursFilled, Side::Ours));
+    let kept = kept.into_iter().flatten().reduce(f64::min);
+    let [rows, callers] = [measured.filled.rows as f64, crowd as f64].map(grouped);
+    let remark = format!("{rows} transfers, the least of the three loads with {callers} callers");
+    judge("throughput, filled ÷ empty", Sense::AtLeast, 0.85, Some(0.95), kept, &remark);
+    let p99 = samples.median(Side::Ours, Workload::Uniform, crew).and_then(|sample| sample.p99_ms);
+    let sync = middle(measured.syncs.clone()).map(|seconds| seconds * 1_000.0);
+    let remark = format!("uniform, {} callers; fdatasync {:.1} ms", crew, sync.unwrap_or_default());
+    judge("answer's p99 ÷ fdatasync", Sense::AtMost, 12.0, Some(6.0), ratio(p99, sync), &remark);
+    own(measured, &mut judge);
+    goals
+}
+
+/// The goals that need no rival.
+fn own(measured: &Measured, judge: &mut impl FnMut(&str, Sense, f64, Option<f64>, Option<f64>, &str)) {
+    let filled = measured.filled;
+    let all_in = filled.bytes as f64 / filled.rows.max(1) as f64;
+    let remark = format!(
+        "all in, {} accounts among them; a transfer adds {:.0}, a job's row with its usage {:.0}",
+        grouped(filled.opened.accounts as f64),
+        filled.bytes_per_transfer,
+        filled.bytes_per_job_row
+    );
+    judge("bytes a transfer", Sense::AtMost, 250.0, Some(185.0), Some(all_in), &remark);
+    let speed = measured.verified.map(|verified| verified.transfers as f64 / verified.seconds);
+    let remark = measured.verified.map_or("it took too long".to_owned(), |verified| {
+        format!("hashes and balances of {} transfers in {:.1} s", grouped(verified.transfers as f64), verified.seconds)
+    });
+    judge("verifier, transfers/s", Sense::AtLeast, 170_000.0, Some(1_000_000.0), speed, &remark);
+    let projected = filled.opened.projected(MANY_ACCOUNTS);
+    let holding = filled.opened.resident as f64 / MIB;
+    let restarted = filled.restarted.at_start as f64 / MIB;
+    let seen = match filled.opened.accounts {
+        MANY_ACCOUNTS => "of the process that opened them".to_owned(),
+        accounts => format!("projected from {holding:.0} MiB with {} accounts", grouped(accounts as f64)),
+    };
+    let remark =
+        format!("{seen}; {restarted:.0} MiB after a start, which takes {:.1} s", filled.restarted.start_seconds);
+    let most = projected.max(filled.restarted.at_start as f64) / MIB;
+    judge("MiB with 1,000,000 accounts", Sense::AtMost, 512.0, None, Some(most), &remark);
+}
+
+fn ratio(of: Option<f64>, by: Option<f64>) -> Option<f64> {
+    Some(of? / by.filter(|by| *by > 0.0)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_goal_holds_at_its_very_bound_and_says_what_it_lacks() {
+        let goal = |sense, measured| Goal {
+            what: String::new(),
+            sense,
+            must: 12.0,
+            stretch: Some(if sense == Sense::AtLeast { 25.0 } else { 6.0 }),
+            measured,
+            remark: String::new(),
+        };
+        assert_eq!(goal(Sense::AtLeast, Some(12.0)).verdict(), Verdict::Holds);
+        assert_eq!(goal(Sense::AtLeast, Some(25.0)).verdict(), Verdict::Stretch);
+        assert_eq!(goal(Sense::AtLeast, Some(11.9)).verdict(), Verdict::Fails);
+        assert_eq!(goal(Sense::AtMost, Some(12.1)).verdict(), Verdict::Fails);
+        assert_eq!(goal(Sense::AtMost, Some(6.0)).verdict(), Verdict::Stretch);
+        assert_eq!(goal(Sense::AtMost, None).verdict(), Verdict::Unmeasured);
+    }
+}

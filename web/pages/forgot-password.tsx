@@ -3,9 +3,8 @@ import { useState } from "react";
 import { useAttempt } from "../src/attempt";
 import { useEntry } from "../src/entry";
 import { graphql } from "../src/gql";
-import type { PasswordResetRequestMutation } from "../src/gql/graphql";
 import { useI18n } from "../src/i18n";
-import { CodeStep } from "../ui/code-step";
+import { type CodeSent, CodeStep } from "../ui/code-step";
 import { Door } from "../ui/door";
 import { DoorForm, DoorLink, EmailField, PasswordField } from "../ui/door-form";
 
@@ -13,14 +12,10 @@ const requestMutation = graphql(`
   mutation PasswordResetRequest($input: PasswordResetRequestInput!) {
     passwordResetRequest(input: $input) {
       challenge {
-        id
-        expiresAt
+        ...CodeSent
       }
       refusal {
-        code
-        message
-        param
-        retryAfterMs
+        ...Refused
       }
     }
   }
@@ -33,16 +28,11 @@ const resetMutation = graphql(`
         id
       }
       refusal {
-        code
-        message
-        param
-        retryAfterMs
+        ...Refused
       }
     }
   }
 `);
-
-type Challenge = NonNullable<NonNullable<PasswordResetRequestMutation["passwordResetRequest"]>["challenge"]>;
 
 /** Sets a new password for whoever reads the mail of the address, and signs them in. */
 export function ForgotPassword() {
@@ -50,7 +40,7 @@ export function ForgotPassword() {
   const { visit, enter } = useEntry();
   const [email, setEmail] = useState(visit.email ?? "");
   const [password, setPassword] = useState("");
-  const [challenge, setChallenge] = useState<Challenge>();
+  const [challenge, setChallenge] = useState<CodeSent>();
   const { attempt, busy, failure } = useAttempt();
 
   const send = async () => {
@@ -67,7 +57,7 @@ export function ForgotPassword() {
       <Door title={t.code.title}>
         <CodeStep
           email={email}
-          expiresAt={challenge.expiresAt}
+          sent={challenge}
           action={t.forgot.reset}
           busy={busy}
           failure={failure}

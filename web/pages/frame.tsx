@@ -26,8 +26,7 @@ const signOutMutation = graphql(`
     sessionEnd {
       endedAt
       refusal {
-        code
-        message
+        ...Refused
       }
     }
   }

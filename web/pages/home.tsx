@@ -19,12 +19,10 @@ const homeQuery = graphql(`
   query Home($from: DateTime!, $to: DateTime!) {
     balance {
       available {
-        amount
-        currency
+        ...Amount
       }
       pending {
-        amount
-        currency
+        ...Amount
       }
     }
     apiKeys(first: 20) {
@@ -35,16 +33,7 @@ const homeQuery = graphql(`
     }
     jobs(first: 20) {
       nodes {
-        id
-        model
-        status
-        promptTokens
-        outputTokens
-        charge {
-          amount
-          currency
-        }
-        receivedAt
+        ...JobRow
         firstTokenAt
       }
     }
@@ -62,8 +51,7 @@ const homeQuery = graphql(`
       nodes {
         jobs
         amount {
-          amount
-          currency
+          ...Amount
         }
       }
     }

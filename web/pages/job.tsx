@@ -9,6 +9,7 @@ import { ErrorNotice } from "../ui/error-notice";
 import { Id } from "../ui/id";
 import { Money } from "../ui/money";
 import { Loading, Page } from "../ui/page";
+import { Price } from "../ui/price";
 import { RelativeTime } from "../ui/relative-time";
 import { JobState } from "../ui/status";
 import { type Span, Timeline } from "../ui/timeline";
@@ -30,25 +31,20 @@ const jobReceiptQuery = graphql(`
         meter
         quantity
         unitPrice {
-          perMillion
-          currency
+          ...PerMillion
         }
         amount {
-          amount
-          currency
+          ...Amount
         }
       }
       total {
-        amount
-        currency
+        ...Amount
       }
       hold {
-        amount
-        currency
+        ...Amount
       }
       holdReleased {
-        amount
-        currency
+        ...Amount
       }
       transfers {
         id
@@ -56,8 +52,7 @@ const jobReceiptQuery = graphql(`
         debit
         credit
         amount {
-          amount
-          currency
+          ...Amount
         }
         at
       }
@@ -146,7 +141,7 @@ function Bill({ receipt, job }: { receipt: Receipt; job: JobHold }) {
                   <TokenCount value={line.quantity} />
                 </Table.Td>
                 <Table.Td className="number" visibleFrom="xs">
-                  <Money value={{ amount: line.unitPrice.perMillion, currency: line.unitPrice.currency }} exact />
+                  <Price value={line.unitPrice} />
                 </Table.Td>
                 <Table.Td className="number">
                   <Money value={line.amount} exact />

@@ -44,10 +44,7 @@ const revokeMutation = graphql(`
       id
       revokedAt
       refusal {
-        code
-        message
-        param
-        retryAfterMs
+        ...Refused
       }
     }
   }

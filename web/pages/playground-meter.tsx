@@ -1,6 +1,7 @@
 import { Anchor, Group, SimpleGrid, Stack, Text } from "@mantine/core";
 import { Link } from "react-router";
 import { lineAmount, sum } from "../src/decimal";
+import type { PerMillionFragment } from "../src/gql/graphql";
 import { useI18n } from "../src/i18n";
 import { Figure } from "../ui/figure";
 import { type Amount, Money } from "../ui/money";
@@ -12,13 +13,8 @@ const SPEED_MS_MIN = 200;
 
 /** The prices in force. */
 export interface Prices {
-  inputPrice: Price | null;
-  outputPrice: Price | null;
-}
-
-interface Price {
-  perMillion: string;
-  currency: string;
+  inputPrice: PerMillionFragment | null;
+  outputPrice: PerMillionFragment | null;
 }
 
 /** Tokens, speed and price: while it streams from the prices in force, afterwards what was charged and its receipt. */

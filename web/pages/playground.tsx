@@ -10,8 +10,8 @@ import { useI18n } from "../src/i18n";
 import { useFreshKey } from "../src/session";
 import { EmptyState } from "../ui/empty-state";
 import { ErrorNotice } from "../ui/error-notice";
-import { Money } from "../ui/money";
 import { Loading, Page } from "../ui/page";
+import { Price } from "../ui/price";
 import { Snippet } from "../ui/snippet";
 import { KeyCreate } from "./key-create";
 import { code, dialects } from "./playground-code";
@@ -26,12 +26,10 @@ const modelsQuery = graphql(`
         name
         outputTokensMax
         inputPrice {
-          perMillion
-          currency
+          ...PerMillion
         }
         outputPrice {
-          perMillion
-          currency
+          ...PerMillion
         }
         nodes
       }
@@ -250,9 +248,9 @@ function PriceLine({ model: { inputPrice, outputPrice } }: { model: Model }) {
   if (!inputPrice || !outputPrice) return t.playground.notForSale;
   return (
     <>
-      {t.job.meter["input"]} <Money value={{ amount: inputPrice.perMillion, currency: inputPrice.currency }} exact />
+      {t.job.meter["input"]} <Price value={inputPrice} />
       {" / "}
-      {t.job.meter["output"]} <Money value={{ amount: outputPrice.perMillion, currency: outputPrice.currency }} exact />
+      {t.job.meter["output"]} <Price value={outputPrice} />
       {" · "}
       {t.playground.perMillion}
     </>

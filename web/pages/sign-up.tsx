@@ -3,9 +3,8 @@ import { useState } from "react";
 import { useAttempt } from "../src/attempt";
 import { useEntry } from "../src/entry";
 import { graphql } from "../src/gql";
-import type { SignUpMutation } from "../src/gql/graphql";
 import { useI18n } from "../src/i18n";
-import { CodeStep } from "../ui/code-step";
+import { type CodeSent, CodeStep } from "../ui/code-step";
 import { Door } from "../ui/door";
 import { DoorForm, DoorLink, EmailField, PasswordField } from "../ui/door-form";
 
@@ -13,14 +12,10 @@ const signUpMutation = graphql(`
   mutation SignUp($input: UserSignUpInput!) {
     userSignUp(input: $input) {
       challenge {
-        id
-        expiresAt
+        ...CodeSent
       }
       refusal {
-        code
-        message
-        param
-        retryAfterMs
+        ...Refused
       }
     }
   }
@@ -33,16 +28,11 @@ const verifyMutation = graphql(`
         id
       }
       refusal {
-        code
-        message
-        param
-        retryAfterMs
+        ...Refused
       }
     }
   }
 `);
-
-type Challenge = NonNullable<NonNullable<SignUpMutation["userSignUp"]>["challenge"]>;
 
 /** Makes a person, their tenant and its first credit, once the code from the mail proves the address. */
 export function SignUp() {
@@ -51,7 +41,7 @@ export function SignUp() {
   const [tenantName, setTenantName] = useState("");
   const [email, setEmail] = useState(visit.email ?? "");
   const [password, setPassword] = useState("");
-  const [challenge, setChallenge] = useState<Challenge>();
+  const [challenge, setChallenge] = useState<CodeSent>();
   const { attempt, busy, failure } = useAttempt();
 
   const send = async () => {
@@ -68,7 +58,7 @@ export function SignUp() {
       <Door title={t.code.title}>
         <CodeStep
           email={email}
-          expiresAt={challenge.expiresAt}
+          sent={challenge}
           action={t.code.submit}
           busy={busy}
           failure={failure}

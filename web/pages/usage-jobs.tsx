@@ -22,16 +22,7 @@ const jobsQuery = graphql(`
         endCursor
       }
       nodes {
-        id
-        model
-        status
-        promptTokens
-        outputTokens
-        charge {
-          amount
-          currency
-        }
-        receivedAt
+        ...JobRow
       }
     }
     models(first: 100) {

@@ -21,22 +21,18 @@ const balanceQuery = graphql(`
   query Balance {
     balance {
       posted {
-        amount
-        currency
+        ...Amount
       }
       pending {
-        amount
-        currency
+        ...Amount
       }
       available {
-        amount
-        currency
+        ...Amount
       }
       lots {
         kind
         amount {
-          amount
-          currency
+          ...Amount
         }
         expiresAt
         lapsed

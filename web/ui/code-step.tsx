@@ -1,13 +1,25 @@
 import { Button, Group, Text } from "@mantine/core";
 import { type ReactNode, useState } from "react";
 import type { Failure } from "../src/failure";
+import { graphql } from "../src/gql";
+import type { CodeSentFragment } from "../src/gql/graphql";
 import { useI18n } from "../src/i18n";
 import { CodeField, DoorForm } from "./door-form";
 
+graphql(`
+  fragment CodeSent on EmailChallenge {
+    id
+    expiresAt
+  }
+`);
+
+/** A code that is on its way to an address. */
+export type CodeSent = CodeSentFragment;
+
 interface CodeStepProps {
   email: string;
-  /** Until when the latest code is taken. */
-  expiresAt: string;
+  /** The latest code. */
+  sent: CodeSent;
   action: string;
   busy: boolean;
   failure: Failure | null | undefined;
@@ -20,11 +32,11 @@ interface CodeStepProps {
 }
 
 /** The second step of a form whose address must be proved: the code from the mail, or another mail. */
-export function CodeStep({ email, expiresAt, action, busy, failure, onCode, onAgain, onOther, children }: CodeStepProps) {
+export function CodeStep({ email, sent, action, busy, failure, onCode, onAgain, onOther, children }: CodeStepProps) {
   const { language, t } = useI18n();
   const [code, setCode] = useState("");
   const [again, setAgain] = useState(false);
-  const until = new Intl.DateTimeFormat(language, { timeStyle: "short" }).format(new Date(expiresAt));
+  const until = new Intl.DateTimeFormat(language, { timeStyle: "short" }).format(new Date(sent.expiresAt));
   const footer = (
     <>
       <Group gap={8}>

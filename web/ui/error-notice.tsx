@@ -1,8 +1,18 @@
 import { Alert, Anchor, Button, Group, Stack, Text } from "@mantine/core";
 import { Link } from "react-router";
 import type { Failure } from "../src/failure";
+import { graphql } from "../src/gql";
 import { useI18n } from "../src/i18n";
 import { Forbidden } from "./forbidden";
+
+graphql(`
+  fragment Refused on Refusal {
+    code
+    message
+    param
+    retryAfterMs
+  }
+`);
 
 /** What may pass by itself. */
 const PASSING = new Set(["unreachable", "unavailable", "rate_limited", "internal", "conflict"]);

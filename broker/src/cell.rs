@@ -47,8 +47,8 @@ pub(crate) struct Measured {
     pub first_token_ms: Quantile,
     /// Between frames, ninety-nine times in a hundred at most. *Units*: ms.
     pub gap_ms: Quantile,
-    /// While it decodes, one sequence. *Units*: ms a token.
-    pub token_ms: Average,
+    /// While it decodes, one sequence.
+    pub pace: Pace,
     /// Leases that ended as they should, lately.
     pub reliability: Average,
 }
@@ -58,9 +58,33 @@ impl Default for Measured {
         Self {
             first_token_ms: Quantile::new(0.90),
             gap_ms: Quantile::new(0.99),
-            token_ms: Average::new(0.05),
+            pace: Pace::default(),
             reliability: Average::new(0.05),
         }
+    }
+}
+
+/// How fast tokens come, over the latest frames together: frames that arrive at once say nothing each by itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Pace {
+    ms: f64,
+    tokens: f64,
+}
+
+impl Pace {
+    /// What is left of a frame's weight when the next one comes: some fifty frames count.
+    const KEPT: f64 = 0.98;
+    /// Fewer tell nothing: the first of an answer come together.
+    const TOKENS_MIN: f64 = 16.0;
+
+    pub fn add(&mut self, ms: f64, tokens: usize) {
+        self.ms = self.ms * Self::KEPT + ms;
+        self.tokens = self.tokens * Self::KEPT + tokens as f64;
+    }
+
+    /// *Units*: tokens a second.
+    pub fn get(self) -> Option<f64> {
+        (self.tokens >= Self::TOKENS_MIN).then(|| 1_000.0 * self.tokens / self.ms.max(0.001))
     }
 }
 
@@ -130,7 +154,7 @@ pub struct CellSnapshot {
     pub in_flight: u32,
     /// From commit to the first token, nine times in ten at most; none before the first job.
     pub first_token_ms: Option<f64>,
-    /// While it decodes, one sequence; none before the first job.
+    /// While it decodes, one sequence; none until enough tokens came to tell.
     pub tokens_per_s: Option<f64>,
     /// The share of leases that ended as they should, lately; none before the first job.
     pub reliability: Option<f64>,
@@ -144,7 +168,7 @@ impl CellSnapshot {
             slots: cell.capacity,
             in_flight: cell.in_flight,
             first_token_ms: cell.measured.first_token_ms.get(),
-            tokens_per_s: cell.measured.token_ms.get().map(|ms| 1_000.0 / ms.max(0.001)),
+            tokens_per_s: cell.measured.pace.get(),
             reliability: cell.measured.reliability.get(),
         }
     }
@@ -186,6 +210,17 @@ mod tests {
         quantile.add(0.0);
         (0..200).for_each(|_| quantile.add(50.0));
         assert!(quantile.get().unwrap() > 40.0);
+    }
+
+    #[test]
+    fn a_pace_is_told_by_many_tokens_and_not_by_frames_that_come_together() {
+        let mut pace = Pace::default();
+        pace.add(0.1, 1);
+        assert_eq!(pace.get(), None, "two tokens in one breath are no speed");
+        // Four frames at once every 40 ms: a hundred tokens a second.
+        (0..50).for_each(|_| [40.0, 0.0, 0.0, 0.0].into_iter().for_each(|ms| pace.add(ms, 1)));
+        let speed = pace.get().unwrap();
+        assert!((90.0..110.0).contains(&speed), "{speed}");
     }
 
     #[test]

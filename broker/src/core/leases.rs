@@ -93,7 +93,7 @@ impl Core {
                     None => measured.first_token_ms.add(millis(now - run.committed_at)),
                     Some(last) if !ids.is_empty() => {
                         measured.gap_ms.add(millis(now - last));
-                        measured.token_ms.add(millis(now - last) / ids.len() as f64);
+                        measured.pace.add(millis(now - last), ids.len());
                     }
                     Some(_) => {}
                 }

@@ -53,13 +53,15 @@ fn snippets(document: &str) -> Vec<(&str, &str)> {
 }
 
 fn command_for(language: &str, snippet: &str) -> Command {
+    let python = workspace().join("tests/clients/.venv/bin/python");
     let (program, args) = match language {
         "sh" => ("sh", vec!["-euc", snippet]),
         "javascript" => ("node", vec!["--input-type=module", "--eval", snippet]),
-        // The official client for Python comes by pip, which no test may need; that it is Python can be told without.
-        "python" if snippet.contains("from openai import") => {
+        "python" if snippet.contains("from openai import") && !python.exists() => {
+            // Where no package index could be reached there is no client: that it is Python can be told without.
             ("python3", vec!["-c", "import ast, sys; ast.parse(sys.argv[1])", snippet])
         }
+        "python" if snippet.contains("from openai import") => (python.to_str().unwrap(), vec!["-c", snippet]),
         "python" => ("python3", vec!["-c", snippet]),
         other => panic!("nobody knows how to run {other}"),
     };

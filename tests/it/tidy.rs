@@ -13,7 +13,7 @@ use tests::program::output_of;
 /// Lines of a source file at most.
 const LINES_MAX: usize = 800;
 /// Folders that hold nothing of ours.
-const NOT_OURS: [&str; 6] = ["target", "node_modules", "dist", ".git", "gql", "__pycache__"];
+const NOT_OURS: [&str; 7] = ["target", "node_modules", ".venv", "dist", ".git", "gql", "__pycache__"];
 /// Names that say nothing.
 const EMPTY_NAMES: [&str; 8] = ["utils", "util", "helpers", "helper", "common", "types", "manager", "transformers"];
 

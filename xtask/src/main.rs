@@ -20,6 +20,7 @@ mod packages;
 mod postgres;
 mod process;
 mod progress;
+mod python_packages;
 mod redis;
 mod schema_changes;
 mod seed;

@@ -34,7 +34,15 @@ const REDIS: Need = Need {
     present: || redis::program().is_some(),
 };
 
-const TESTS: [Need; 3] = [
+const TESTS: [Need; 4] = [
+    Need {
+        what: "Python's environments, for the official client",
+        package: "python3-venv",
+        present: || {
+            let mut python = Command::new("python3");
+            crate::process::output(python.args(["-c", "import ensurepip, venv"])).is_ok()
+        },
+    },
     Need { what: "curl, which the documents use", package: "curl", present: || find_program("curl").is_some() },
     Need {
         what: "Chromium, for the console's journey",

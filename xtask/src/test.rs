@@ -13,7 +13,7 @@ use crate::postgres::Durability;
 use crate::process::{self, find_program};
 use crate::progress::{self, Steps};
 use crate::services::{Given, Services};
-use crate::{console, node_modules, up, workspace};
+use crate::{console, node_modules, python_packages, up, workspace};
 
 const HELP: &str = "\
 cargo xtask test [-- RUNNER-ARGUMENTS]
@@ -43,8 +43,9 @@ pub fn run(mut arguments: lexopt::Parser) -> anyhow::Result<()> {
     }
     let account = Account::for_services()?;
     let directory = Directory::throw_away("test", account.as_ref())?;
-    let mut steps = Steps::new(7);
+    let mut steps = Steps::new(8);
     packages::ensure(&mut steps, Wanted { services: Some(&Given::default()), tests: true })?;
+    python_packages::ensure(&mut steps, &directory)?;
     console::build(&mut steps, &directory, &[node_modules::CLIENTS])?;
     // The same features and targets as the runner's, so that it compiles nothing again; the programs, which some tests run.
     up::build(&mut steps, &directory.log("build"), &["--bins", "--tests"])?;

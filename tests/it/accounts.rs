@@ -204,7 +204,7 @@ async fn verify(client: &Client, challenge: &Value, code: &str) -> Value {
 
 fn code_of(mail: &Mail) -> String {
     let code = mail.code().unwrap_or_else(|| panic!("no code: {mail:?}"));
-    assert_eq!(mail.subject, format!("Your Tokengrid code: {code}"));
+    assert_eq!(mail.subject, format!("Your Tokengrid code / 验证码: {code}"));
     code.to_owned()
 }
 

@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod accounts;
 #[cfg(test)]
+mod authorization;
+#[cfg(test)]
 mod clients;
 #[cfg(test)]
 mod console;

@@ -1,13 +1,12 @@
 import { Button, Group, NumberInput, Paper, Select, SimpleGrid, Stack, Text, Textarea, Tooltip } from "@mantine/core";
 import { useDisclosure } from "@mantine/hooks";
-import { useState } from "react";
 import { useSearchParams } from "react-router";
 import { useQuery } from "urql";
 import { failureOf } from "../src/failure";
 import { graphql } from "../src/gql";
 import type { JobSubmitInput, MessageInput, PlaygroundModelsQuery } from "../src/gql/graphql";
 import { useI18n } from "../src/i18n";
-import { useFreshKey } from "../src/session";
+import { useFreshKey, useKept } from "../src/session";
 import { EmptyState } from "../ui/empty-state";
 import { ErrorNotice } from "../ui/error-notice";
 import { Loading, Page } from "../ui/page";
@@ -61,10 +60,10 @@ export function Playground() {
 function Bench({ models, preferred }: { models: Model[]; preferred: Model }) {
   const { t } = useI18n();
   const [params, setParams] = useSearchParams();
-  const [maxTokens, setMaxTokens] = useState(MAX_TOKENS_DEFAULT);
-  const [temperature, setTemperature] = useState(0);
-  const [prompt, setPrompt] = useState("");
-  const [talk, setTalk] = useState<MessageInput[]>([]);
+  const [maxTokens, setMaxTokens] = useKept("playground.maxTokens", MAX_TOKENS_DEFAULT);
+  const [temperature, setTemperature] = useKept("playground.temperature", 0);
+  const [prompt, setPrompt] = useKept("playground.prompt", "");
+  const [talk, setTalk] = useKept<MessageInput[]>("playground.talk", []);
   const { run, start, stop, clear } = useRun();
   const model = models.find(({ id }) => id === params.get("model")) ?? preferred;
   const running = run !== undefined && !run.ended;
@@ -208,8 +207,9 @@ function Settings(props: SettingsProps) {
   const { models, model } = props;
   return (
     <Stack gap={8}>
-      <SimpleGrid cols={{ base: 1, xs: 3 }}>
+      <SimpleGrid cols={{ base: 2, xs: 3 }}>
         <Select
+          className="whole-row-on-phone"
           label={t.playground.model}
           allowDeselect={false}
           data={models.map(({ id, name }) => ({ value: id, label: name }))}

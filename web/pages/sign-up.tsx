@@ -4,7 +4,7 @@ import { useAttempt } from "../src/attempt";
 import { useEntry } from "../src/entry";
 import { graphql } from "../src/gql";
 import { useI18n } from "../src/i18n";
-import { type CodeSent, CodeStep } from "../ui/code-step";
+import { CodeStep } from "../ui/code-step";
 import { Door } from "../ui/door";
 import { DoorForm, DoorLink, EmailField, PasswordField } from "../ui/door-form";
 
@@ -37,34 +37,34 @@ const verifyMutation = graphql(`
 /** Makes a person, their tenant and its first credit, once the code from the mail proves the address. */
 export function SignUp() {
   const { t } = useI18n();
-  const { visit, enter } = useEntry();
+  const { visit, asked, ask, enter } = useEntry();
   const [tenantName, setTenantName] = useState("");
   const [email, setEmail] = useState(visit.email ?? "");
   const [password, setPassword] = useState("");
-  const [challenge, setChallenge] = useState<CodeSent>();
   const { attempt, busy, failure } = useAttempt();
 
   const send = async () => {
     const sent = (await attempt(signUpMutation, { input: { email, password, tenantName } }))?.challenge;
-    if (sent) setChallenge(sent);
+    if (sent) await ask(email, sent);
     return Boolean(sent);
   };
   const prove = async (challengeId: string, code: string) => {
     if (await attempt(verifyMutation, { input: { challengeId, code } })) await enter();
   };
 
-  if (challenge) {
+  if (asked) {
     return (
       <Door title={t.code.title}>
         <CodeStep
           email={email}
-          sent={challenge}
+          sent={asked}
           action={t.code.submit}
           busy={busy}
           failure={failure}
-          onCode={(code) => void prove(challenge.id, code)}
-          onAgain={send}
-          onOther={() => setChallenge(undefined)}
+          onCode={(code) => void prove(asked.id, code)}
+          // A page that was loaded anew has no password to send again.
+          onAgain={password === "" ? undefined : send}
+          onOther={() => void ask(email, undefined)}
         />
       </Door>
     );

@@ -13,19 +13,16 @@ graphql(`
   }
 `);
 
-/** A code that is on its way to an address. */
-export type CodeSent = CodeSentFragment;
-
 interface CodeStepProps {
   email: string;
   /** The latest code. */
-  sent: CodeSent;
+  sent: CodeSentFragment;
   action: string;
   busy: boolean;
   failure: Failure | null | undefined;
   onCode: (code: string) => void;
-  /** Asks for another code; tells whether one is on its way. */
-  onAgain: () => Promise<boolean>;
+  /** Asks for another code, where that can be done from here; tells whether one is on its way. */
+  onAgain: (() => Promise<boolean>) | undefined;
   onOther: () => void;
   /** What is asked beside the code. */
   children?: ReactNode;
@@ -38,17 +35,21 @@ export function CodeStep({ email, sent, action, busy, failure, onCode, onAgain, 
   const [again, setAgain] = useState(false);
   const until = new Intl.DateTimeFormat(language, { timeStyle: "short" }).format(new Date(sent.expiresAt));
   const footer = (
-    <>
+    <div>
       <Group gap={8}>
-        <Button variant="default" disabled={busy} onClick={() => void onAgain().then(setAgain)}>
-          {t.code.again}
-        </Button>
+        {onAgain && (
+          <Button variant="default" disabled={busy} onClick={() => void onAgain().then(setAgain)}>
+            {t.code.again}
+          </Button>
+        )}
         <Button variant="subtle" disabled={busy} onClick={onOther}>
           {t.code.other}
         </Button>
       </Group>
-      <Text role="status">{again && t.code.sentAgain}</Text>
-    </>
+      <Text role="status" mt={again ? 8 : 0}>
+        {again && t.code.sentAgain}
+      </Text>
+    </div>
   );
   return (
     <DoorForm action={action} busy={busy} failure={failure} onSubmit={() => onCode(code)} footer={footer}>

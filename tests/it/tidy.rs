@@ -126,6 +126,20 @@ fn nothing_is_left_for_later_in_the_code() {
 }
 
 #[test]
+fn every_refusal_is_said_in_chinese() {
+    let read = |path: &str| fs::read_to_string(workspace().join(path)).unwrap();
+    let (errors, words) = (read("api/src/error.rs"), read("web/src/words/zh.ts"));
+    let words = words.split("byCode: {").nth(1).and_then(|rest| rest.split('}').next()).expect("zh.ts has `byCode`");
+    let arms = errors.split("pub fn code(").nth(1).and_then(|rest| rest.split("pub fn status(").next());
+    let codes: Vec<&str> = arms.expect("error.rs has its codes").split("=> \"").skip(1).collect();
+    let codes: Vec<&str> = codes.iter().filter_map(|rest| rest.split('"').next()).collect();
+    assert!(codes.len() >= 18 && codes.contains(&"wrong_password"), "{codes:?}");
+    for code in codes {
+        assert!(words.contains(&format!(" {code}: \"")), "web/src/words/zh.ts has no words for {code}");
+    }
+}
+
+#[test]
 fn the_example_environment_names_every_variable_that_the_programs_read() {
     let mut read = BTreeSet::new();
     for config in ["api/src/config.rs", "engine/src/config.rs"] {

@@ -64,7 +64,20 @@ impl Default for Measured {
     }
 }
 
-/// How fast tokens come, over the latest frames together: frames that arrive at once say nothing each by itself.
+/// The tokens of one run since an instant.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Lap {
+    since: DateTime<Utc>,
+    tokens: usize,
+}
+
+impl Lap {
+    pub fn begin(since: DateTime<Utc>) -> Self {
+        Self { since, tokens: 0 }
+    }
+}
+
+/// How fast tokens come, lap by lap: a frame by itself tells nothing, since several may arrive at once.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Pace {
     ms: f64,
@@ -72,19 +85,27 @@ pub(crate) struct Pace {
 }
 
 impl Pace {
-    /// What is left of a frame's weight when the next one comes: some fifty frames count.
-    const KEPT: f64 = 0.98;
-    /// Fewer tell nothing: the first of an answer come together.
+    /// A shorter lap tells how frames were bundled on their way, and not how fast they were made.
+    const LAP_MS_MIN: f64 = 50.0;
+    /// What is left of a lap's weight when the next one comes: some twenty laps count.
+    const KEPT: f64 = 0.95;
+    /// Fewer tell nothing.
     const TOKENS_MIN: f64 = 16.0;
 
-    pub fn add(&mut self, ms: f64, tokens: usize) {
-        self.ms = self.ms * Self::KEPT + ms;
-        self.tokens = self.tokens * Self::KEPT + tokens as f64;
+    /// Takes the tokens of a frame into the lap, and the lap into account once it is long enough.
+    pub fn add(&mut self, lap: &mut Lap, now: DateTime<Utc>, tokens: usize) {
+        lap.tokens += tokens;
+        let ms = millis(now - lap.since);
+        if ms >= Self::LAP_MS_MIN {
+            self.ms = self.ms * Self::KEPT + ms;
+            self.tokens = self.tokens * Self::KEPT + lap.tokens as f64;
+            *lap = Lap::begin(now);
+        }
     }
 
     /// *Units*: tokens a second.
     pub fn get(self) -> Option<f64> {
-        (self.tokens >= Self::TOKENS_MIN).then(|| 1_000.0 * self.tokens / self.ms.max(0.001))
+        (self.tokens >= Self::TOKENS_MIN).then(|| 1_000.0 * self.tokens / self.ms)
     }
 }
 
@@ -213,14 +234,20 @@ mod tests {
     }
 
     #[test]
-    fn a_pace_is_told_by_many_tokens_and_not_by_frames_that_come_together() {
-        let mut pace = Pace::default();
-        pace.add(0.1, 1);
-        assert_eq!(pace.get(), None, "two tokens in one breath are no speed");
+    fn a_pace_is_told_by_long_laps_and_not_by_frames_that_come_together() {
+        let mut now = DateTime::UNIX_EPOCH;
+        let (mut pace, mut lap) = (Pace::default(), Lap::begin(now));
+        // A whole answer in one breath: it waited somewhere.
+        (0..100).for_each(|_| pace.add(&mut lap, now, 1));
+        assert_eq!(pace.get(), None);
         // Four frames at once every 40 ms: a hundred tokens a second.
-        (0..50).for_each(|_| [40.0, 0.0, 0.0, 0.0].into_iter().for_each(|ms| pace.add(ms, 1)));
+        lap = Lap::begin(now);
+        for _ in 0..50 {
+            now += TimeDelta::milliseconds(40);
+            (0..4).for_each(|_| pace.add(&mut lap, now, 1));
+        }
         let speed = pace.get().unwrap();
-        assert!((90.0..110.0).contains(&speed), "{speed}");
+        assert!((80.0..120.0).contains(&speed), "{speed}");
     }
 
     #[test]

@@ -1,6 +1,6 @@
-// Every screen of one size in every language and theme, as it is when all is well, in its other states, and with what opens
-// on it. CONSOLE_URL, SIZE, EMAIL and PASSWORD of somebody with a job, its JOB_ID, and SCREENSHOTS (a folder) come from the
-// environment.
+// Every screen of one size and language in every theme, as it is when all is well, in its other states, and with what opens
+// on it. CONSOLE_URL, SIZE, SPOKEN (a language), EMAIL and PASSWORD of somebody with a job, its JOB_ID, and SCREENSHOTS (a
+// folder) come from the environment.
 import { newContext, setting, signIn, withBrowser } from "./browser.mjs";
 import { moments } from "./moments.mjs";
 import { picture, settled, waiting } from "./picture.mjs";
@@ -8,6 +8,7 @@ import { inState, states } from "./states.mjs";
 
 const consoleUrl = setting("CONSOLE_URL");
 const size = setting("SIZE");
+const language = setting("SPOKEN");
 
 const doors = { "sign-in": "/sign-in", "sign-up": "/sign-up", "forgot-password": "/forgot-password" };
 const rooms = {
@@ -28,27 +29,25 @@ const colorSchemes = ["light", "dark"];
 
 await withBrowser(async (browser, faults) => {
   const storageState = await session(browser, faults);
-  for (const [language, locale] of Object.entries(locales)) {
-    for (const colorScheme of colorSchemes) {
-      const look = { viewport: sizes[size], locale, colorScheme, reducedMotion: "reduce" };
-      const name = (screen) => `${screen}-${size}-${language}-${colorScheme}`;
-      const outside = await newContext(browser, faults, look);
-      const inside = await newContext(browser, faults, { ...look, storageState });
-      await visit(outside, doors, name, faults);
-      await visit(inside, rooms, name, faults);
-      for (const [moment, { signedIn, open }] of Object.entries(moments)) {
-        const page = await (signedIn ? inside : outside).newPage();
-        await open(page, { consoleUrl, size, name: name(moment) });
-        await picture(page, name(moment), faults);
-        await page.close();
-      }
-      // What a state looks like depends on neither language nor theme alone: one look of each is enough.
-      if ((language === "en") === (colorScheme === "light")) {
-        for (const state of states) await visitInState(inside, state, name, faults);
-      }
-      await outside.close();
-      await inside.close();
+  for (const colorScheme of colorSchemes) {
+    const look = { viewport: sizes[size], locale: locales[language], colorScheme, reducedMotion: "reduce" };
+    const name = (screen) => `${screen}-${size}-${language}-${colorScheme}`;
+    const outside = await newContext(browser, faults, look);
+    const inside = await newContext(browser, faults, { ...look, storageState });
+    await visit(outside, doors, name, faults);
+    await visit(inside, rooms, name, faults);
+    for (const [moment, { signedIn, open }] of Object.entries(moments)) {
+      const page = await (signedIn ? inside : outside).newPage();
+      await open(page, { consoleUrl, size, name: name(moment) });
+      await picture(page, name(moment), faults);
+      await page.close();
     }
+    // What a state looks like depends on neither language nor theme alone: one look of each is enough.
+    if ((language === "en") === (colorScheme === "light")) {
+      for (const state of states) await visitInState(inside, state, name, faults);
+    }
+    await outside.close();
+    await inside.close();
   }
 });
 

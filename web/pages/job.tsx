@@ -91,7 +91,7 @@ export function Job() {
     </Button>
   );
   return (
-    <Page title={t.job.title} actions={print} query={{ document: jobReceiptQuery, variables }}>
+    <Page title={t.job.title} actions={data?.receipt ? print : undefined} query={{ document: jobReceiptQuery, variables }}>
       <Anchor component={Link} to="/usage" className="no-print">
         {t.job.back}
       </Anchor>

@@ -2,7 +2,7 @@ import type { CodegenConfig } from "@graphql-codegen/cli";
 
 const config: CodegenConfig = {
   schema: "schema.graphql",
-  documents: ["pages/**/*.tsx"],
+  documents: ["{pages,ui}/**/*.tsx"],
   ignoreNoDocuments: true,
   generates: {
     "src/gql/": {

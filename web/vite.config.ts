@@ -18,7 +18,7 @@ export default defineConfig({
   build: { target: "es2023", assetsInlineLimit: 0, modulePreload: { polyfill: false }, sourcemap: false },
   test: {
     environment: "jsdom",
-    include: ["{src,ui,pages}/**/*.test.{ts,tsx}"],
+    include: ["{src,ui,pages,e2e}/**/*.test.{ts,tsx,mjs}"],
     setupFiles: "src/stage-setup.ts",
     testTimeout: 60_000,
   },

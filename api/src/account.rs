@@ -139,21 +139,33 @@ impl Accounts {
     }
 }
 
+/// Nobody's language is known before they have an account, so each mail speaks all of the console's.
 fn welcome(to: String, code: &str) -> Mail {
     let text = format!(
-        "Welcome to Tokengrid. Type this code where you signed up:\n\n{code}\n\nIt is taken for 15 minutes. If you did not sign up, do nothing: no account is made.\n"
+        "Welcome to Tokengrid. Type this code where you signed up:\n\n{code}\n\nIt is taken for 15 minutes. If you did not sign up, do nothing: no account is made.\n\n\
+         欢迎使用 Tokengrid。请在注册页面输入上面的验证码，15 分钟内有效。如果不是您本人操作，请忽略此邮件：不会创建任何账户。\n"
     );
-    Mail { to, subject: format!("Your Tokengrid code: {code}"), text }
+    Mail { to, subject: subject(code), text }
 }
 
 fn already(to: String) -> Mail {
-    let text = "Somebody, perhaps you, tried to sign up to Tokengrid with this address. It has an account already: sign in, or choose \"Forgot password\" there.\n\nIf it was not you, do nothing: nothing has changed.\n";
-    Mail { to, subject: "You have a Tokengrid account already".to_owned(), text: text.to_owned() }
+    let text = "Somebody, perhaps you, tried to sign up to Tokengrid with this address. It has an account already: sign in, or choose \"Forgot the password?\" there.\n\nIf it was not you, do nothing: nothing has changed.\n\n\
+         有人（也许是您）尝试用此邮箱注册 Tokengrid。此邮箱已有账户：请直接登录，或在登录页选择“忘记密码？”。如果不是您本人操作，请忽略此邮件：没有任何变动。\n";
+    Mail {
+        to,
+        subject: "You have a Tokengrid account already / 您已有 Tokengrid 账户".to_owned(),
+        text: text.to_owned(),
+    }
 }
 
 fn forgotten(to: String, code: &str) -> Mail {
     let text = format!(
-        "Type this code where you asked for a new password:\n\n{code}\n\nIt is taken for 15 minutes. If you did not ask, do nothing: your password stays as it is.\n"
+        "Type this code where you asked for a new password:\n\n{code}\n\nIt is taken for 15 minutes. If you did not ask, do nothing: your password stays as it is.\n\n\
+         请在重设密码的页面输入上面的验证码，15 分钟内有效。如果不是您本人操作，请忽略此邮件：密码不会改变。\n"
     );
-    Mail { to, subject: format!("Your Tokengrid code: {code}"), text }
+    Mail { to, subject: subject(code), text }
+}
+
+fn subject(code: &str) -> String {
+    format!("Your Tokengrid code / 验证码: {code}")
 }

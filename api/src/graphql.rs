@@ -129,6 +129,53 @@ mod tests {
         }
     }
 
+    /// The fields of a type, each on one line with its arguments.
+    fn fields(sdl: &str, name: &str) -> Vec<String> {
+        let body = sdl.split(&format!("\ntype {name} {{\n")).nth(1).and_then(|rest| rest.split("\n}").next());
+        let lines = body.unwrap_or_else(|| panic!("there is no type {name}")).lines().map(str::trim);
+        let mut fields: Vec<String> = vec![];
+        for line in lines.filter(|line| !line.starts_with('"')) {
+            match fields.last_mut() {
+                Some(open) if open.matches('(').count() > open.matches(')').count() => {
+                    open.push(' ');
+                    open.push_str(line);
+                }
+                _ => fields.push(line.to_owned()),
+            }
+        }
+        fields
+    }
+
+    #[test]
+    fn every_list_that_can_be_asked_for_is_a_connection() {
+        let sdl = sdl();
+        for field in fields(&sdl, "Query") {
+            let given = field.rsplit(": ").next().unwrap();
+            assert!(!given.starts_with('['), "{field} is a list that nobody can page");
+            if given.ends_with("Connection") {
+                let parts = fields(&sdl, given).join(" ");
+                assert!(parts.contains("pageInfo: PageInfo!") && parts.contains("edges: ["), "{given}: {parts}");
+                assert!(field.contains("first: Int") && field.contains("after: String"), "{field} cannot be paged");
+            }
+        }
+    }
+
+    #[test]
+    fn every_change_takes_one_input_and_tells_in_its_payload_why_it_was_refused() {
+        let sdl = sdl();
+        for field in fields(&sdl, "Mutation") {
+            let (head, payload) = field.rsplit_once(": ").unwrap();
+            let (name, arguments) = head.split_once('(').unwrap_or((head, ""));
+            let noun = format!("{}{}", name[..1].to_uppercase(), &name[1..]);
+            assert_eq!(payload, format!("{noun}Payload"));
+            assert!(arguments.is_empty() || arguments == format!("input: {noun}Input!)"), "{field}");
+            assert!(
+                fields(&sdl, payload).contains(&"refusal: Refusal".to_owned()),
+                "{payload} has no place for a refusal"
+            );
+        }
+    }
+
     #[tokio::test]
     async fn a_query_that_nests_too_deep_is_refused() {
         let deep = format!(

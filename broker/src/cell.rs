@@ -47,8 +47,8 @@ pub(crate) struct Measured {
     pub first_token_ms: Quantile,
     /// Between frames, ninety-nine times in a hundred at most. *Units*: ms.
     pub gap_ms: Quantile,
-    /// While it decodes, one sequence. *Units*: ms a token.
-    pub token_ms: Average,
+    /// While it decodes, one sequence.
+    pub pace: Pace,
     /// Leases that ended as they should, lately.
     pub reliability: Average,
 }
@@ -58,9 +58,54 @@ impl Default for Measured {
         Self {
             first_token_ms: Quantile::new(0.90),
             gap_ms: Quantile::new(0.99),
-            token_ms: Average::new(0.05),
+            pace: Pace::default(),
             reliability: Average::new(0.05),
         }
+    }
+}
+
+/// The tokens of one run since an instant.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Lap {
+    since: DateTime<Utc>,
+    tokens: usize,
+}
+
+impl Lap {
+    pub fn begin(since: DateTime<Utc>) -> Self {
+        Self { since, tokens: 0 }
+    }
+}
+
+/// How fast tokens come, lap by lap: a frame by itself tells nothing, since several may arrive at once.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Pace {
+    ms: f64,
+    tokens: f64,
+}
+
+impl Pace {
+    /// A shorter lap tells how frames were bundled on their way, and not how fast they were made.
+    const LAP_MS_MIN: f64 = 50.0;
+    /// What is left of a lap's weight when the next one comes: some twenty laps count.
+    const KEPT: f64 = 0.95;
+    /// Fewer tell nothing.
+    const TOKENS_MIN: f64 = 16.0;
+
+    /// Takes the tokens of a frame into the lap, and the lap into account once it is long enough.
+    pub fn add(&mut self, lap: &mut Lap, now: DateTime<Utc>, tokens: usize) {
+        lap.tokens += tokens;
+        let ms = millis(now - lap.since);
+        if ms >= Self::LAP_MS_MIN {
+            self.ms = self.ms * Self::KEPT + ms;
+            self.tokens = self.tokens * Self::KEPT + lap.tokens as f64;
+            *lap = Lap::begin(now);
+        }
+    }
+
+    /// *Units*: tokens a second.
+    pub fn get(self) -> Option<f64> {
+        (self.tokens >= Self::TOKENS_MIN).then(|| 1_000.0 * self.tokens / self.ms)
     }
 }
 
@@ -130,7 +175,7 @@ pub struct CellSnapshot {
     pub in_flight: u32,
     /// From commit to the first token, nine times in ten at most; none before the first job.
     pub first_token_ms: Option<f64>,
-    /// While it decodes, one sequence; none before the first job.
+    /// While it decodes, one sequence; none until enough tokens came to tell.
     pub tokens_per_s: Option<f64>,
     /// The share of leases that ended as they should, lately; none before the first job.
     pub reliability: Option<f64>,
@@ -144,7 +189,7 @@ impl CellSnapshot {
             slots: cell.capacity,
             in_flight: cell.in_flight,
             first_token_ms: cell.measured.first_token_ms.get(),
-            tokens_per_s: cell.measured.token_ms.get().map(|ms| 1_000.0 / ms.max(0.001)),
+            tokens_per_s: cell.measured.pace.get(),
             reliability: cell.measured.reliability.get(),
         }
     }
@@ -186,6 +231,23 @@ mod tests {
         quantile.add(0.0);
         (0..200).for_each(|_| quantile.add(50.0));
         assert!(quantile.get().unwrap() > 40.0);
+    }
+
+    #[test]
+    fn a_pace_is_told_by_long_laps_and_not_by_frames_that_come_together() {
+        let mut now = DateTime::UNIX_EPOCH;
+        let (mut pace, mut lap) = (Pace::default(), Lap::begin(now));
+        // A whole answer in one breath: it waited somewhere.
+        (0..100).for_each(|_| pace.add(&mut lap, now, 1));
+        assert_eq!(pace.get(), None);
+        // Four frames at once every 40 ms: a hundred tokens a second.
+        lap = Lap::begin(now);
+        for _ in 0..50 {
+            now += TimeDelta::milliseconds(40);
+            (0..4).for_each(|_| pace.add(&mut lap, now, 1));
+        }
+        let speed = pace.get().unwrap();
+        assert!((80.0..120.0).contains(&speed), "{speed}");
     }
 
     #[test]

@@ -172,14 +172,47 @@ async fn signing_in_again_ends_the_browsers_earlier_session() {
         let input = json!({"input": {"email": email, "password": PASSWORD}});
         let body = json!({"query": SIGN_IN, "variables": input}).to_string();
         let answer = browser.post_raw("/graphql", body).await.ok();
-        let cookie = answer.header("set-cookie").expect("the session comes as a cookie").to_owned();
-        let token = cookie.split(';').next().and_then(|pair| pair.strip_prefix("tokengrid_session="));
-        tokens.push(token.unwrap().to_owned());
+        tokens.push(answer.session().expect("the session comes as a cookie").to_owned());
     }
     let who = async |token: &str| data(&system.stranger().with_key(token), ME, json!({})).await["me"].clone();
     assert_eq!(who(&tokens[1]).await["email"], json!(email));
     let first = system.stranger().with_key(&tokens[0]).graphql(ME, json!({})).await;
     assert_eq!(first["errors"][0]["extensions"]["code"], "invalid_api_key", "{first}");
+    system.end().await;
+}
+
+#[tokio::test]
+async fn the_cookie_is_kept_from_scripts_and_from_other_sites_and_sent_by_tls_where_there_is_tls() {
+    let system = TestSystem::builder().start().await;
+    let (browser, email) = (system.stranger().browser(), system.email("ada"));
+    signed_up(&system, &browser, &email).await;
+    let host = system.control_plane.address;
+    let sign_in = json!({"query": SIGN_IN, "variables": {"input": {"email": email, "password": PASSWORD}}}).to_string();
+    for (scheme, secure) in [("http", false), ("https", true)] {
+        let page = system.stranger().with_header("origin", &format!("{scheme}://{host}"));
+        let answer = page.post_raw("/graphql", sign_in.clone()).await.ok();
+        let cookie = answer.header("set-cookie").expect("the session comes as a cookie");
+        let attributes: Vec<&str> = cookie.split("; ").skip(1).collect();
+        for attribute in ["HttpOnly", "SameSite=Lax", "Path=/", "Max-Age=604800"] {
+            assert!(attributes.contains(&attribute), "{attribute} is not in {attributes:?}");
+        }
+        assert_eq!(attributes.contains(&"Secure"), secure, "{scheme}: {attributes:?}");
+        assert_eq!(answer.header("cache-control"), Some("no-store"));
+    }
+
+    // The browser has a session, which speaks for none of these.
+    let end = json!({"query": "mutation { sessionEnd { endedAt } }"}).to_string();
+    for origin in ["https://evil.example", "null"] {
+        let foreign = browser.with_header("origin", origin);
+        let refused = foreign.post_raw("/graphql", end.clone()).await;
+        assert_eq!(refused.status, 403, "{origin}: {}", refused.body);
+        assert_eq!(foreign.knock("GET", "/graphql").await.status, 403, "{origin} opens no socket");
+    }
+    let form = browser.with_header("content-type", "text/plain").knock("POST", "/graphql").await;
+    assert_eq!(form.status, 400, "a form is not JSON: {}", form.body);
+    let read = browser.knock("GET", "/graphql?query=mutation%7BsessionEnd%7BendedAt%7D%7D").await;
+    assert_eq!(read.status, 400, "a link changes nothing: {}", read.body);
+    assert_eq!(data(&browser, ME, json!({})).await["me"]["email"], json!(email), "the session lives");
     system.end().await;
 }
 
@@ -204,7 +237,7 @@ async fn verify(client: &Client, challenge: &Value, code: &str) -> Value {
 
 fn code_of(mail: &Mail) -> String {
     let code = mail.code().unwrap_or_else(|| panic!("no code: {mail:?}"));
-    assert_eq!(mail.subject, format!("Your Tokengrid code: {code}"));
+    assert_eq!(mail.subject, format!("Your Tokengrid code / 验证码: {code}"));
     code.to_owned()
 }
 

@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod accounts;
 #[cfg(test)]
+mod authorization;
+#[cfg(test)]
 mod benches;
 #[cfg(test)]
 mod clients;

@@ -13,7 +13,7 @@ use tests::program::output_of;
 /// Lines of a source file at most.
 const LINES_MAX: usize = 800;
 /// Folders that hold nothing of ours.
-const NOT_OURS: [&str; 6] = ["target", "node_modules", "dist", ".git", "gql", "__pycache__"];
+const NOT_OURS: [&str; 7] = ["target", "node_modules", ".venv", "dist", ".git", "gql", "__pycache__"];
 /// Names that say nothing.
 const EMPTY_NAMES: [&str; 8] = ["utils", "util", "helpers", "helper", "common", "types", "manager", "transformers"];
 
@@ -123,6 +123,20 @@ fn nothing_is_left_for_later_in_the_code() {
             file.lines(|line| markers.iter().any(|marker| line.contains(marker)))
         }
     });
+}
+
+#[test]
+fn every_refusal_is_said_in_chinese() {
+    let read = |path: &str| fs::read_to_string(workspace().join(path)).unwrap();
+    let (errors, words) = (read("api/src/error.rs"), read("web/src/words/zh.ts"));
+    let words = words.split("byCode: {").nth(1).and_then(|rest| rest.split('}').next()).expect("zh.ts has `byCode`");
+    let arms = errors.split("pub fn code(").nth(1).and_then(|rest| rest.split("pub fn status(").next());
+    let codes: Vec<&str> = arms.expect("error.rs has its codes").split("=> \"").skip(1).collect();
+    let codes: Vec<&str> = codes.iter().filter_map(|rest| rest.split('"').next()).collect();
+    assert!(codes.len() >= 18 && codes.contains(&"wrong_password"), "{codes:?}");
+    for code in codes {
+        assert!(words.contains(&format!(" {code}: \"")), "web/src/words/zh.ts has no words for {code}");
+    }
 }
 
 #[test]

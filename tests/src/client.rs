@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use reqwest::header::HeaderMap;
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, RequestBuilder, Response};
 use serde_json::{Value, json};
 
@@ -46,7 +46,7 @@ pub struct Client {
     http: reqwest::Client,
     address: SocketAddr,
     key: Option<String>,
-    idempotency_key: Option<String>,
+    headers: HeaderMap,
 }
 
 /// An answer that came whole.
@@ -63,7 +63,7 @@ pub struct Answer {
 impl Client {
     /// Without a key, and without memory of sessions.
     pub fn new(address: SocketAddr) -> Self {
-        Self { http: reqwest::Client::new(), address, key: None, idempotency_key: None }
+        Self { http: reqwest::Client::new(), address, key: None, headers: HeaderMap::new() }
     }
 
     /// With a key or a session's token.
@@ -79,7 +79,14 @@ impl Client {
 
     /// Every request carries this idempotency key.
     pub fn with_idempotency_key(&self, key: &str) -> Self {
-        Self { idempotency_key: Some(key.to_owned()), ..self.clone() }
+        self.with_header("idempotency-key", key)
+    }
+
+    /// Every request carries this header.
+    pub fn with_header(&self, name: &'static str, value: &str) -> Self {
+        let mut headers = self.headers.clone();
+        headers.insert(HeaderName::from_static(name), HeaderValue::from_str(value).expect("a header's value is text"));
+        Self { headers, ..self.clone() }
     }
 
     /// Asks for a completion and waits for all of it.
@@ -110,6 +117,12 @@ impl Client {
         Answer::read(self.send(self.request(Method::GET, path)).await).await
     }
 
+    /// Sends a request without a body; one that takes JSON reads none of it before it knows who asks.
+    pub async fn knock(&self, method: &str, path: &str) -> Answer {
+        let method = method.parse().expect("the method is one of HTTP's");
+        Answer::read(self.send(self.request(method, path)).await).await
+    }
+
     /// Posts a body as it is.
     pub async fn post_raw(&self, path: &str, body: impl Into<reqwest::Body>) -> Answer {
         let request = self.post(path).header("content-type", "application/json").body(body);
@@ -133,11 +146,9 @@ impl Client {
 
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
         let mut request = self.http.request(method, format!("http://{}{path}", self.address));
+        request = request.headers(self.headers.clone());
         if let Some(key) = &self.key {
             request = request.bearer_auth(key);
-        }
-        if let Some(key) = &self.idempotency_key {
-            request = request.header("idempotency-key", key);
         }
         request
     }
@@ -183,6 +194,12 @@ impl Answer {
     /// The word for programs of a refusal.
     pub fn code(&self) -> &str {
         self.body["error"]["code"].as_str().unwrap_or_default()
+    }
+
+    /// The session's token, when the answer sets its cookie.
+    pub fn session(&self) -> Option<&str> {
+        let pair = self.header("set-cookie")?.split(';').next()?;
+        pair.strip_prefix("tokengrid_session=")
     }
 
     /// A header's text.

@@ -1,14 +1,14 @@
-// Every screen of one size in every language and theme: a picture of it, and what axe finds wrong with it.
-// CONSOLE_URL, SIZE, EMAIL and PASSWORD of somebody with a job, its JOB_ID, and SCREENSHOTS (a folder) come from the environment.
-import { mkdirSync, readFileSync } from "node:fs";
-import { createRequire } from "node:module";
-import { join } from "node:path";
+// Every screen of one size and language in every theme, as it is when all is well, in its other states, and with what opens
+// on it. CONSOLE_URL, SIZE, SPOKEN (a language), EMAIL and PASSWORD of somebody with a job, its JOB_ID, and SCREENSHOTS (a
+// folder) come from the environment.
 import { newContext, setting, signIn, withBrowser } from "./browser.mjs";
+import { moments } from "./moments.mjs";
+import { picture, settled, waiting } from "./picture.mjs";
+import { inState, states } from "./states.mjs";
 
-const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 const consoleUrl = setting("CONSOLE_URL");
 const size = setting("SIZE");
-const folder = setting("SCREENSHOTS");
+const language = setting("SPOKEN");
 
 const doors = { "sign-in": "/sign-in", "sign-up": "/sign-up", "forgot-password": "/forgot-password" };
 const rooms = {
@@ -16,24 +16,38 @@ const rooms = {
   playground: "/playground",
   keys: "/keys",
   usage: "/usage",
+  "usage-table": "/usage?view=table&by=model",
   receipt: `/jobs/${setting("JOB_ID")}`,
   nodes: "/supply/nodes",
   "not-found": "/nowhere",
 };
+/** The rooms that read something, and so can wait for it, lack it or be refused it. */
+const reading = ["home", "playground", "keys", "usage", "receipt", "nodes"];
 const sizes = { desktop: { width: 1280, height: 800 }, phone: { width: 390, height: 844 } };
 const locales = { en: "en-US", zh: "zh-CN" };
 const colorSchemes = ["light", "dark"];
 
-mkdirSync(folder, { recursive: true });
 await withBrowser(async (browser, faults) => {
   const storageState = await session(browser, faults);
-  for (const [language, locale] of Object.entries(locales)) {
-    for (const colorScheme of colorSchemes) {
-      const look = { viewport: sizes[size], locale, colorScheme, reducedMotion: "reduce" };
-      const name = (screen) => `${screen}-${size}-${language}-${colorScheme}`;
-      await visit(await newContext(browser, faults, look), doors, name, faults);
-      await visit(await newContext(browser, faults, { ...look, storageState }), rooms, name, faults);
+  for (const colorScheme of colorSchemes) {
+    const look = { viewport: sizes[size], locale: locales[language], colorScheme, reducedMotion: "reduce" };
+    const name = (screen) => `${screen}-${size}-${language}-${colorScheme}`;
+    const outside = await newContext(browser, faults, look);
+    const inside = await newContext(browser, faults, { ...look, storageState });
+    await visit(outside, doors, name, faults);
+    await visit(inside, rooms, name, faults);
+    for (const [moment, { signedIn, open }] of Object.entries(moments)) {
+      const page = await (signedIn ? inside : outside).newPage();
+      await open(page, { consoleUrl, size, name: name(moment) });
+      await picture(page, name(moment), faults);
+      await page.close();
     }
+    // What a state looks like depends on neither language nor theme alone: one look of each is enough.
+    if ((language === "en") === (colorScheme === "light")) {
+      for (const state of states) await visitInState(inside, state, name, faults);
+    }
+    await outside.close();
+    await inside.close();
   }
 });
 
@@ -53,26 +67,22 @@ async function visit(context, screens, name, faults) {
   const page = await context.newPage();
   for (const [screen, path] of Object.entries(screens)) {
     await page.goto(`${consoleUrl}${path}`);
-    await page.getByRole("heading", { level: 1 }).waitFor();
-    await page.waitForFunction(() => document.querySelector('[role="status"][aria-label]') === null);
-    await page.screenshot({ path: join(folder, `${name(screen)}.png`), fullPage: true });
-    faults.push(...(await page.evaluate(faultsOfLayout)).map((fault) => `${name(screen)}: ${fault}`));
-    await page.evaluate(axe);
-    faults.push(...(await page.evaluate(faultsOfAccess)).map((fault) => `${name(screen)}: ${fault}`));
+    await settled(page);
+    await picture(page, name(screen), faults);
   }
-  await context.close();
+  await page.close();
 }
 
-/** Runs in the page: nobody has to scroll sideways. */
-function faultsOfLayout() {
-  const { scrollWidth, clientWidth } = document.documentElement;
-  return scrollWidth > clientWidth ? [`it is ${scrollWidth} pixels wide where ${clientWidth} are shown`] : [];
-}
-
-/** Runs in the page, after axe. */
-async function faultsOfAccess() {
-  const { violations } = await window.axe.run(document, { resultTypes: ["violations"] });
-  return violations
-    .filter(({ impact }) => impact === "serious" || impact === "critical")
-    .flatMap(({ id, nodes }) => nodes.map(({ target, failureSummary }) => `${id} at ${target.join(" ")}: ${failureSummary}`));
+async function visitInState(context, state, name, faults) {
+  const page = await context.newPage();
+  await inState(page, state);
+  for (const room of reading) {
+    // A receipt is there or it is not.
+    if (room === "receipt" && state === "empty") continue;
+    await page.goto(`${consoleUrl}${rooms[room]}`);
+    if (state === "loading") await waiting(page);
+    else await settled(page);
+    await picture(page, name(`${room}-${state}`), faults);
+  }
+  await page.close();
 }

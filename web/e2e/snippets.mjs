@@ -4,10 +4,11 @@ import { promisify } from "node:util";
 
 const run = promisify(execFile);
 
-/** Runs a snippet in `folder`, where the official client is installed, with the key where the snippet expects it; gives what it printed. */
+/** Runs a snippet in `folder`, where the official clients are installed, with the key in the environment, or none; gives what it printed. */
 export async function printedBy(dialect, snippet, folder, key) {
   const [program, ...args] = commandFor(dialect, snippet);
-  const env = { ...process.env, TOKENGRID_KEY: key };
+  const { TOKENGRID_KEY: _, ...without } = process.env;
+  const env = key === undefined ? without : { ...without, TOKENGRID_KEY: key };
   const { stdout } = await run(program, args, { cwd: folder, env, timeout: 30_000 });
   return stdout;
 }
@@ -20,8 +21,8 @@ function commandFor(dialect, snippet) {
     case "JavaScript":
       return ["node", "--input-type=module", "--eval", snippet];
     case "Python":
-      // The official client for Python comes by pip, which no test may need; that it is Python can be told without.
-      return ["python3", "-c", "import ast, sys; ast.parse(sys.argv[1]); print('parsed')", snippet];
+      // The interpreter that has the official client.
+      return [process.env.TOKENGRID_PYTHON, "-c", snippet];
     default:
       throw new Error(`nobody knows how to run ${dialect}`);
   }

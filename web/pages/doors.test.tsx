@@ -99,9 +99,9 @@ test("too many mails are refused with the wait, and the code can still be typed"
   const { tell } = open("/sign-up", { SignUp: { userSignUp: challenge("challenge_1") } });
   await signUp();
   await type("Code", "1234");
-  tell({ SignUp: { userSignUp: refusal("rate_limited", "The limit of mails is reached.", { retryAfterMs: 42_000 }) } });
+  tell({ SignUp: { userSignUp: refusal("rate_limited", "The limit of mails is reached.", { retryAfterMs: 642_000 }) } });
   press("Send again");
-  expect((await screen.findByRole("alert")).textContent).toContain("42 s");
+  expect((await screen.findByRole("alert")).textContent).toContain("in 11 minutes.");
   expect(field("Code")).toBe("1234");
 });
 

@@ -3,7 +3,6 @@ import { useState } from "react";
 import { useAttempt } from "../src/attempt";
 import { useEntry } from "../src/entry";
 import { graphql } from "../src/gql";
-import type { PasswordResetRequestMutation } from "../src/gql/graphql";
 import { useI18n } from "../src/i18n";
 import { CodeStep } from "../ui/code-step";
 import { Door } from "../ui/door";
@@ -13,14 +12,10 @@ const requestMutation = graphql(`
   mutation PasswordResetRequest($input: PasswordResetRequestInput!) {
     passwordResetRequest(input: $input) {
       challenge {
-        id
-        expiresAt
+        ...CodeSent
       }
       refusal {
-        code
-        message
-        param
-        retryAfterMs
+        ...Refused
       }
     }
   }
@@ -33,47 +28,41 @@ const resetMutation = graphql(`
         id
       }
       refusal {
-        code
-        message
-        param
-        retryAfterMs
+        ...Refused
       }
     }
   }
 `);
 
-type Challenge = NonNullable<NonNullable<PasswordResetRequestMutation["passwordResetRequest"]>["challenge"]>;
-
 /** Sets a new password for whoever reads the mail of the address, and signs them in. */
 export function ForgotPassword() {
   const { t } = useI18n();
-  const { visit, enter } = useEntry();
+  const { visit, asked, ask, enter } = useEntry();
   const [email, setEmail] = useState(visit.email ?? "");
   const [password, setPassword] = useState("");
-  const [challenge, setChallenge] = useState<Challenge>();
   const { attempt, busy, failure } = useAttempt();
 
   const send = async () => {
     const sent = (await attempt(requestMutation, { input: { email } }))?.challenge;
-    if (sent) setChallenge(sent);
+    if (sent) await ask(email, sent);
     return Boolean(sent);
   };
   const prove = async (challengeId: string, code: string) => {
     if (await attempt(resetMutation, { input: { challengeId, code, password } })) await enter();
   };
 
-  if (challenge) {
+  if (asked) {
     return (
       <Door title={t.code.title}>
         <CodeStep
           email={email}
-          expiresAt={challenge.expiresAt}
+          sent={asked}
           action={t.forgot.reset}
           busy={busy}
           failure={failure}
-          onCode={(code) => void prove(challenge.id, code)}
+          onCode={(code) => void prove(asked.id, code)}
           onAgain={send}
-          onOther={() => setChallenge(undefined)}
+          onOther={() => void ask(email, undefined)}
         >
           <PasswordField fresh value={password} onChange={setPassword} failure={failure} />
           <Text c="dimmed">{t.forgot.note}</Text>

@@ -22,6 +22,21 @@ test("a key opens the palette, a few letters find a screen, and Enter goes there
   expect(await screen.findByRole("dialog", { name: "Search" })).toBeTruthy();
 });
 
+test("another screen takes the focus, and a change on the same screen does not", async () => {
+  open("/supply/nodes", { ...nodes, Keys: { apiKeys: null } });
+  await screen.findByText("No node is connected");
+  const link = screen.getByRole("link", { name: "Keys" });
+  link.focus();
+  fireEvent.click(link);
+  await screen.findByRole("heading", { level: 1, name: "Keys" });
+  expect(document.activeElement).toBe(screen.getByRole("main"));
+  const make = screen.getByRole("button", { name: "Make a key" });
+  make.focus();
+  fireEvent.click(make);
+  await screen.findByRole("dialog");
+  expect(document.activeElement).not.toBe(screen.getByRole("main"));
+});
+
 test("arrows choose in the palette, round and round", async () => {
   open("/supply/nodes", nodes);
   await screen.findByText("No node is connected");
@@ -41,7 +56,7 @@ test("a job's identifier leads to its receipt, and nonsense nowhere", async () =
   await screen.findByText("No node is connected");
   fireEvent.click(screen.getByRole("button", { name: "Search" }));
   await search("qqq");
-  expect(screen.getByText("Nothing is called that.")).toBeTruthy();
+  expect(screen.getByText("Nothing matches.")).toBeTruthy();
   fireEvent.keyDown(await search("job_01935d2e"), { key: "Enter" });
   await waitFor(() => expect(address()).toBe("/jobs/job_01935d2e"));
 });

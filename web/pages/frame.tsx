@@ -1,5 +1,5 @@
 import { Box } from "@mantine/core";
-import { Navigate, Outlet, useLocation, useNavigate } from "react-router";
+import { Navigate, Outlet, ScrollRestoration, useLocation, useNavigate } from "react-router";
 import { useMutation, useQuery } from "urql";
 import { failureOf } from "../src/failure";
 import { graphql } from "../src/gql";
@@ -26,8 +26,7 @@ const signOutMutation = graphql(`
     sessionEnd {
       endedAt
       refusal {
-        code
-        message
+        ...Refused
       }
     }
   }
@@ -59,6 +58,7 @@ export function Frame() {
   return (
     <Shell email={data.me.email ?? ""} tenant={data.me.tenant?.name ?? ""} onSignOut={() => void leave()}>
       <Outlet />
+      <ScrollRestoration />
     </Shell>
   );
 }

@@ -19,12 +19,10 @@ const homeQuery = graphql(`
   query Home($from: DateTime!, $to: DateTime!) {
     balance {
       available {
-        amount
-        currency
+        ...Amount
       }
       pending {
-        amount
-        currency
+        ...Amount
       }
     }
     apiKeys(first: 20) {
@@ -35,16 +33,7 @@ const homeQuery = graphql(`
     }
     jobs(first: 20) {
       nodes {
-        id
-        model
-        status
-        promptTokens
-        outputTokens
-        charge {
-          amount
-          currency
-        }
-        receivedAt
+        ...JobRow
         firstTokenAt
       }
     }
@@ -62,8 +51,7 @@ const homeQuery = graphql(`
       nodes {
         jobs
         amount {
-          amount
-          currency
+          ...Amount
         }
       }
     }
@@ -89,17 +77,12 @@ export function Home() {
   return (
     <Page title={t.home.title}>
       <ErrorNotice failure={failureOf(error)} retry={() => reload({ requestPolicy: "network-only" })} />
-      {data === undefined && error === undefined && <Loading />}
+      {data === undefined && error === undefined && <Loading figures={4} />}
       {steps.some((step) => !step.done) && <Checklist steps={steps} />}
-      {data && steps.length > 0 && steps.every((step) => step.done) && <Today data={data} />}
-      {data?.balance && (
-        <SimpleGrid cols={{ base: 1, xs: 2 }} spacing={{ base: 8, sm: "md" }}>
-          <Figure compact name={t.balance.available} text={t.balance.availableText}>
-            <Money value={data.balance.available} exact />
-          </Figure>
-          <Figure compact name={t.balance.pending} text={t.balance.pendingText}>
-            <Money value={data.balance.pending} exact />
-          </Figure>
+      {data && (
+        <SimpleGrid cols={{ base: 2, md: 4 }} spacing={{ base: 8, sm: "md" }}>
+          {data.balance && <Available balance={data.balance} />}
+          {steps.length > 0 && steps.every((step) => step.done) && <Today data={data} />}
         </SimpleGrid>
       )}
       {jobs.length > 0 && (
@@ -141,10 +124,12 @@ function Checklist({ steps }: { steps: Step[] }) {
         {t.home.welcome}
       </Title>
       <Stack gap="md" component="ol" m={0} p={0} style={{ listStyle: "none" }}>
-        {steps.map((step) => (
+        {steps.map((step, place) => (
           <Group key={step.name} component="li" justify="space-between" gap={12}>
             <div>
-              <Text fw={600}>{t.home.steps[step.name]}</Text>
+              <Text fw={600}>
+                {place + 1}. {t.home.steps[step.name]}
+              </Text>
               <Text c="dimmed">{t.home.steps[`${step.name}Text`]}</Text>
             </div>
             {step.done ? (
@@ -161,20 +146,35 @@ function Checklist({ steps }: { steps: Step[] }) {
   );
 }
 
+function Available({ balance }: { balance: NonNullable<HomeQuery["balance"]> }) {
+  const { t } = useI18n();
+  const held = (
+    <>
+      {t.balance.pending}: <Money value={balance.pending} />
+    </>
+  );
+  return (
+    <Figure compact name={t.balance.available} text={held}>
+      <Money value={balance.available} exact />
+    </Figure>
+  );
+}
+
+/** What today cost, how fast it is, and what is wrong. */
 function Today({ data }: { data: HomeQuery }) {
   const { t } = useI18n();
   const [day] = data.usage?.nodes ?? [];
   const median = firstTokenMs(data.jobs?.nodes ?? []);
   const wrong = wrongs(data, t);
   return (
-    <SimpleGrid cols={{ base: 1, xs: 3 }}>
-      <Figure name={t.home.spent} text={t.home.spentText(day?.jobs ?? "0")}>
+    <>
+      <Figure compact name={t.home.spent} text={t.home.spentText(day?.jobs ?? "0")}>
         {day ? <Money value={day.amount} /> : data.balance && <Money value={{ ...data.balance.available, amount: "0" }} />}
       </Figure>
-      <Figure name={t.home.firstToken} text={t.home.firstTokenText}>
+      <Figure compact name={t.home.firstToken} text={t.home.firstTokenText}>
         {median === undefined ? "–" : `${median} ms`}
       </Figure>
-      <Paper withBorder p="md" component="section" aria-label={t.home.wrong}>
+      <Paper withBorder p="sm" component="section" aria-label={t.home.wrong}>
         <Text c="dimmed">{t.home.wrong}</Text>
         {wrong.length === 0 && <Status is="good">{t.home.nothingWrong}</Status>}
         {wrong.map(({ text, to }) => (
@@ -185,7 +185,7 @@ function Today({ data }: { data: HomeQuery }) {
           </div>
         ))}
       </Paper>
-    </SimpleGrid>
+    </>
   );
 }
 

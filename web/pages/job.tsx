@@ -7,8 +7,10 @@ import type { JobReceiptQuery } from "../src/gql/graphql";
 import { useI18n, type Words } from "../src/i18n";
 import { ErrorNotice } from "../ui/error-notice";
 import { Id } from "../ui/id";
+import { LedgerAccount } from "../ui/ledger-account";
 import { Money } from "../ui/money";
 import { Loading, Page } from "../ui/page";
+import { Price } from "../ui/price";
 import { RelativeTime } from "../ui/relative-time";
 import { JobState } from "../ui/status";
 import { type Span, Timeline } from "../ui/timeline";
@@ -30,25 +32,20 @@ const jobReceiptQuery = graphql(`
         meter
         quantity
         unitPrice {
-          perMillion
-          currency
+          ...PerMillion
         }
         amount {
-          amount
-          currency
+          ...Amount
         }
       }
       total {
-        amount
-        currency
+        ...Amount
       }
       hold {
-        amount
-        currency
+        ...Amount
       }
       holdReleased {
-        amount
-        currency
+        ...Amount
       }
       transfers {
         id
@@ -56,8 +53,7 @@ const jobReceiptQuery = graphql(`
         debit
         credit
         amount {
-          amount
-          currency
+          ...Amount
         }
         at
       }
@@ -95,7 +91,7 @@ export function Job() {
     </Button>
   );
   return (
-    <Page title={t.job.title} actions={print} query={{ document: jobReceiptQuery, variables }}>
+    <Page title={t.job.title} actions={data?.receipt ? print : undefined} query={{ document: jobReceiptQuery, variables }}>
       <Anchor component={Link} to="/usage" className="no-print">
         {t.job.back}
       </Anchor>
@@ -122,7 +118,7 @@ function Bill({ receipt, job }: { receipt: Receipt; job: JobHold }) {
           <Stack gap={0} align="flex-end">
             <JobState status={receipt.status} />
             <Text c="dimmed" fz="xs" ta="right">
-              {receipt.finishReason ? t.job.finish[receipt.finishReason] : job.errorCode}
+              {receipt.finishReason ? t.job.finish[receipt.finishReason] : job.errorCode && `${t.error.code}: ${job.errorCode}`}
             </Text>
           </Stack>
         </Group>
@@ -146,7 +142,7 @@ function Bill({ receipt, job }: { receipt: Receipt; job: JobHold }) {
                   <TokenCount value={line.quantity} />
                 </Table.Td>
                 <Table.Td className="number" visibleFrom="xs">
-                  <Money value={{ amount: line.unitPrice.perMillion, currency: line.unitPrice.currency }} exact />
+                  <Price value={line.unitPrice} />
                 </Table.Td>
                 <Table.Td className="number">
                   <Money value={line.amount} exact />
@@ -196,9 +192,10 @@ function When({ receipt }: { receipt: Receipt }) {
       </Group>
       <Timeline spans={spans(receipt, t)} label={t.job.timeline} />
       {receipt.segments.map((segment) => (
-        <Group key={segment.epoch} gap={16}>
+        <Group key={segment.epoch} gap="4px 16px">
           <Text c="dimmed">
-            {t.job.nodes} ({t.job.part} {segment.epoch})
+            {t.job.node}
+            {receipt.segments.length > 1 && ` (${t.job.part} ${segment.epoch})`}
           </Text>
           <Id value={segment.nodeId} />
           {segment.tokens && (
@@ -208,7 +205,7 @@ function When({ receipt }: { receipt: Receipt }) {
           )}
           {segment.outcome && (
             <Text c="dimmed">
-              {t.job.outcome}: {segment.outcome}
+              {t.job.outcome}: {t.job.outcomes[segment.outcome] ?? segment.outcome}
             </Text>
           )}
         </Group>
@@ -242,7 +239,7 @@ function Transfers({ receipt }: { receipt: Receipt }) {
       <Table aria-label={t.job.transfers}>
         <Table.Thead>
           <Table.Tr>
-            <Table.Th>{t.job.what}</Table.Th>
+            <Table.Th style={{ whiteSpace: "nowrap" }}>{t.job.what}</Table.Th>
             <Table.Th>
               {t.job.debit}
               <Text hiddenFrom="sm" inherit>
@@ -256,14 +253,16 @@ function Transfers({ receipt }: { receipt: Receipt }) {
         <Table.Tbody>
           {receipt.transfers.map((transfer) => (
             <Table.Tr key={transfer.id}>
-              <Table.Td>{t.job.kind[transfer.kind]}</Table.Td>
+              <Table.Td style={{ whiteSpace: "nowrap" }}>{t.job.kind[transfer.kind]}</Table.Td>
               <Table.Td>
-                {transfer.debit}
+                <LedgerAccount account={transfer.debit} />
                 <Text hiddenFrom="sm" inherit>
-                  → {transfer.credit}
+                  → <LedgerAccount account={transfer.credit} />
                 </Text>
               </Table.Td>
-              <Table.Td visibleFrom="sm">{transfer.credit}</Table.Td>
+              <Table.Td visibleFrom="sm">
+                <LedgerAccount account={transfer.credit} />
+              </Table.Td>
               <Table.Td className="number">
                 <Money value={transfer.amount} exact />
               </Table.Td>

@@ -16,10 +16,7 @@ const createMutation = graphql(`
       }
       secret
       refusal {
-        code
-        message
-        param
-        retryAfterMs
+        ...Refused
       }
     }
   }

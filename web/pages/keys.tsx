@@ -44,10 +44,7 @@ const revokeMutation = graphql(`
       id
       revokedAt
       refusal {
-        code
-        message
-        param
-        retryAfterMs
+        ...Refused
       }
     }
   }
@@ -64,9 +61,10 @@ export function Keys() {
   const [revoking, setRevoking] = useState<Key>();
   const refresh = () => reload({ requestPolicy: "network-only" });
   const keys = data?.apiKeys;
+  const failed = error !== undefined;
   const create = <Button onClick={() => setParams({ make: "" })}>{t.keys.create}</Button>;
   return (
-    <Page title={t.keys.title} text={t.keys.text} actions={create} query={{ document: keysQuery, variables }}>
+    <Page title={t.keys.title} text={t.keys.text} actions={failed || keys?.nodes.length === 0 ? undefined : create} query={{ document: keysQuery, variables }}>
       <ErrorNotice failure={failureOf(error)} retry={refresh} />
       {data === undefined && error === undefined && <Loading />}
       {keys?.nodes.length === 0 && <EmptyState title={t.keys.empty} text={t.keys.emptyText} action={create} />}

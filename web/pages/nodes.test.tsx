@@ -34,6 +34,6 @@ test("a model that has served nothing yet says so, and a draining node too", asy
   const idle = { ...node.models[0], firstTokenMs: null, tokensPerSecond: null, reliability: null };
   open("/supply/nodes", { Nodes: { nodes: { nodes: [{ ...node, draining: true, models: [idle] }] } } });
   const card = await screen.findByRole("region", { name: "attic" });
-  expect(card.textContent).toContain("No job yet");
+  expect(card.textContent).toContain("Not measured yet");
   expect(card.textContent).toContain("Draining");
 });

@@ -1,6 +1,7 @@
-import { Anchor, Group, SimpleGrid, Stack, Text } from "@mantine/core";
+import { Button, Group, SimpleGrid, Stack, Text } from "@mantine/core";
 import { Link } from "react-router";
 import { lineAmount, sum } from "../src/decimal";
+import type { PerMillionFragment } from "../src/gql/graphql";
 import { useI18n } from "../src/i18n";
 import { Figure } from "../ui/figure";
 import { type Amount, Money } from "../ui/money";
@@ -8,22 +9,18 @@ import { TokenCount } from "../ui/token-count";
 import type { Run } from "./playground-run";
 
 /** Pieces that come together tell no speed. */
-const SPEED_MS_MIN = 200;
+const SPEED_MS_MIN = 50;
 
 /** The prices in force. */
 export interface Prices {
-  inputPrice: Price | null;
-  outputPrice: Price | null;
-}
-
-interface Price {
-  perMillion: string;
-  currency: string;
+  inputPrice: PerMillionFragment | null;
+  outputPrice: PerMillionFragment | null;
 }
 
 /** Tokens, speed and price: while it streams from the prices in force, afterwards what was charged and its receipt. */
 export function Meter({ run, prices }: { run: Run; prices: Prices }) {
-  const { t } = useI18n();
+  const { language, t } = useI18n();
+  const whole = new Intl.NumberFormat(language, { maximumFractionDigits: 0 });
   const cost = run.charge ?? liveCost(run, prices);
   const speed = run.streamMs < SPEED_MS_MIN ? undefined : (Number(run.streamTokens) / run.streamMs) * 1000;
   return (
@@ -36,20 +33,20 @@ export function Meter({ run, prices }: { run: Run; prices: Prices }) {
           <TokenCount value={run.outputTokens.toString()} />
         </Figure>
         <Figure compact name={t.playground.firstToken}>
-          {run.firstTokenMs === undefined ? "–" : `${Math.round(run.firstTokenMs)} ms`}
+          {run.firstTokenMs === undefined ? "–" : `${whole.format(run.firstTokenMs)} ms`}
         </Figure>
         <Figure compact name={t.playground.speed}>
-          {speed === undefined ? "–" : `${Math.round(speed)} ${t.playground.perSecond}`}
+          {speed === undefined ? "–" : `${whole.format(speed)} ${t.playground.perSecond}`}
         </Figure>
-        <Figure compact name={t.playground.cost}>
+        <Figure compact name={t.playground.cost} className="whole-row-on-phone">
           {cost ? <Money value={cost} /> : "–"}
         </Figure>
       </SimpleGrid>
       {run.jobId && run.ended && (
         <Group gap={16}>
-          <Anchor component={Link} to={`/jobs/${run.jobId}`}>
+          <Button component={Link} to={`/jobs/${run.jobId}`} variant="default" size="compact-md">
             {t.playground.receipt}
-          </Anchor>
+          </Button>
           {run.finishReason && <Text c="dimmed">{t.job.finish[run.finishReason]}</Text>}
         </Group>
       )}

@@ -13,10 +13,7 @@ const submitMutation = graphql(`
         promptTokens
       }
       refusal {
-        code
-        message
-        param
-        retryAfterMs
+        ...Refused
       }
     }
   }
@@ -29,10 +26,7 @@ const cancelMutation = graphql(`
         id
       }
       refusal {
-        code
-        message
-        param
-        retryAfterMs
+        ...Refused
       }
     }
   }
@@ -52,14 +46,10 @@ const tokensSubscription = graphql(`
         promptTokens
         outputTokens
         charge {
-          amount
-          currency
+          ...Amount
         }
         failure {
-          code
-          message
-          param
-          retryAfterMs
+          ...Refused
         }
       }
     }

@@ -109,3 +109,17 @@ test("the code has a place for a key, and the key itself once one is made", asyn
   }
   expect(code.queryByText("Make a key and fill it in")).toBeNull();
 });
+
+test("whoever looks at the receipt finds the conversation again, and what they began to type", async () => {
+  const { say, go } = open("/playground", { PlaygroundModels: models, PlaygroundSubmit: taken });
+  await ask("What is 12 + 30?");
+  await say(piece("42", "2"));
+  await say(ended("STOP"));
+  await screen.findByRole("link", { name: "Receipt" });
+  fireEvent.change(screen.getByLabelText("Message"), { target: { value: "And 13 + 30?" } });
+  await go("/nowhere");
+  await screen.findByRole("heading", { level: 1, name: "Nothing is here" });
+  await go("/playground");
+  expect((await screen.findByRole("log")).textContent).toContain("42");
+  expect(screen.getByLabelText<HTMLTextAreaElement>("Message").value).toBe("And 13 + 30?");
+});

@@ -1,17 +1,16 @@
 import { Button, Group, NumberInput, Paper, Select, SimpleGrid, Stack, Text, Textarea, Tooltip } from "@mantine/core";
 import { useDisclosure } from "@mantine/hooks";
-import { useState } from "react";
 import { useSearchParams } from "react-router";
 import { useQuery } from "urql";
 import { failureOf } from "../src/failure";
 import { graphql } from "../src/gql";
 import type { JobSubmitInput, MessageInput, PlaygroundModelsQuery } from "../src/gql/graphql";
 import { useI18n } from "../src/i18n";
-import { useFreshKey } from "../src/session";
+import { useFreshKey, useKept } from "../src/session";
 import { EmptyState } from "../ui/empty-state";
 import { ErrorNotice } from "../ui/error-notice";
-import { Money } from "../ui/money";
 import { Loading, Page } from "../ui/page";
+import { Price } from "../ui/price";
 import { Snippet } from "../ui/snippet";
 import { KeyCreate } from "./key-create";
 import { code, dialects } from "./playground-code";
@@ -26,12 +25,10 @@ const modelsQuery = graphql(`
         name
         outputTokensMax
         inputPrice {
-          perMillion
-          currency
+          ...PerMillion
         }
         outputPrice {
-          perMillion
-          currency
+          ...PerMillion
         }
         nodes
       }
@@ -63,10 +60,10 @@ export function Playground() {
 function Bench({ models, preferred }: { models: Model[]; preferred: Model }) {
   const { t } = useI18n();
   const [params, setParams] = useSearchParams();
-  const [maxTokens, setMaxTokens] = useState(MAX_TOKENS_DEFAULT);
-  const [temperature, setTemperature] = useState(0);
-  const [prompt, setPrompt] = useState("");
-  const [talk, setTalk] = useState<MessageInput[]>([]);
+  const [maxTokens, setMaxTokens] = useKept("playground.maxTokens", MAX_TOKENS_DEFAULT);
+  const [temperature, setTemperature] = useKept("playground.temperature", 0);
+  const [prompt, setPrompt] = useKept("playground.prompt", "");
+  const [talk, setTalk] = useKept<MessageInput[]>("playground.talk", []);
   const { run, start, stop, clear } = useRun();
   const model = models.find(({ id }) => id === params.get("model")) ?? preferred;
   const running = run !== undefined && !run.ended;
@@ -210,8 +207,9 @@ function Settings(props: SettingsProps) {
   const { models, model } = props;
   return (
     <Stack gap={8}>
-      <SimpleGrid cols={{ base: 1, xs: 3 }}>
+      <SimpleGrid cols={{ base: 2, xs: 3 }}>
         <Select
+          className="whole-row-on-phone"
           label={t.playground.model}
           allowDeselect={false}
           data={models.map(({ id, name }) => ({ value: id, label: name }))}
@@ -250,9 +248,9 @@ function PriceLine({ model: { inputPrice, outputPrice } }: { model: Model }) {
   if (!inputPrice || !outputPrice) return t.playground.notForSale;
   return (
     <>
-      {t.job.meter["input"]} <Money value={{ amount: inputPrice.perMillion, currency: inputPrice.currency }} exact />
+      {t.job.meter["input"]} <Price value={inputPrice} />
       {" / "}
-      {t.job.meter["output"]} <Money value={{ amount: outputPrice.perMillion, currency: outputPrice.currency }} exact />
+      {t.job.meter["output"]} <Price value={outputPrice} />
       {" · "}
       {t.playground.perMillion}
     </>

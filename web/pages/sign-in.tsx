@@ -13,10 +13,7 @@ const signInMutation = graphql(`
         id
       }
       refusal {
-        code
-        message
-        param
-        retryAfterMs
+        ...Refused
       }
     }
   }

@@ -3,7 +3,6 @@ import { useState } from "react";
 import { useAttempt } from "../src/attempt";
 import { useEntry } from "../src/entry";
 import { graphql } from "../src/gql";
-import type { SignUpMutation } from "../src/gql/graphql";
 import { useI18n } from "../src/i18n";
 import { CodeStep } from "../ui/code-step";
 import { Door } from "../ui/door";
@@ -13,14 +12,10 @@ const signUpMutation = graphql(`
   mutation SignUp($input: UserSignUpInput!) {
     userSignUp(input: $input) {
       challenge {
-        id
-        expiresAt
+        ...CodeSent
       }
       refusal {
-        code
-        message
-        param
-        retryAfterMs
+        ...Refused
       }
     }
   }
@@ -33,48 +28,43 @@ const verifyMutation = graphql(`
         id
       }
       refusal {
-        code
-        message
-        param
-        retryAfterMs
+        ...Refused
       }
     }
   }
 `);
 
-type Challenge = NonNullable<NonNullable<SignUpMutation["userSignUp"]>["challenge"]>;
-
 /** Makes a person, their tenant and its first credit, once the code from the mail proves the address. */
 export function SignUp() {
   const { t } = useI18n();
-  const { visit, enter } = useEntry();
+  const { visit, asked, ask, enter } = useEntry();
   const [tenantName, setTenantName] = useState("");
   const [email, setEmail] = useState(visit.email ?? "");
   const [password, setPassword] = useState("");
-  const [challenge, setChallenge] = useState<Challenge>();
   const { attempt, busy, failure } = useAttempt();
 
   const send = async () => {
     const sent = (await attempt(signUpMutation, { input: { email, password, tenantName } }))?.challenge;
-    if (sent) setChallenge(sent);
+    if (sent) await ask(email, sent);
     return Boolean(sent);
   };
   const prove = async (challengeId: string, code: string) => {
     if (await attempt(verifyMutation, { input: { challengeId, code } })) await enter();
   };
 
-  if (challenge) {
+  if (asked) {
     return (
       <Door title={t.code.title}>
         <CodeStep
           email={email}
-          expiresAt={challenge.expiresAt}
+          sent={asked}
           action={t.code.submit}
           busy={busy}
           failure={failure}
-          onCode={(code) => void prove(challenge.id, code)}
-          onAgain={send}
-          onOther={() => setChallenge(undefined)}
+          onCode={(code) => void prove(asked.id, code)}
+          // A page that was loaded anew has no password to send again.
+          onAgain={password === "" ? undefined : send}
+          onOther={() => void ask(email, undefined)}
         />
       </Door>
     );

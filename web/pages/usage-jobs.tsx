@@ -1,4 +1,4 @@
-import { Button, Group, Select, Stack, Text, Title } from "@mantine/core";
+import { Button, Group, Select, SimpleGrid, Stack, Text, Title } from "@mantine/core";
 import { Link } from "react-router";
 import { useQuery } from "urql";
 import { failureOf } from "../src/failure";
@@ -22,16 +22,7 @@ const jobsQuery = graphql(`
         endCursor
       }
       nodes {
-        id
-        model
-        status
-        promptTokens
-        outputTokens
-        charge {
-          amount
-          currency
-        }
-        receivedAt
+        ...JobRow
       }
     }
     models(first: 100) {
@@ -91,7 +82,7 @@ function Filters({ view, show, data }: UsageJobsProps & { data: UsageJobsQuery |
     { name: "key", value: view.apiKeyId, data: options(data?.apiKeys?.nodes) },
   ] as const;
   return (
-    <Group gap={12}>
+    <SimpleGrid cols={3} spacing={8} maw={640}>
       {filters.map((filter) => (
         <Select
           key={filter.name}
@@ -104,7 +95,7 @@ function Filters({ view, show, data }: UsageJobsProps & { data: UsageJobsQuery |
           onChange={(value) => show({ [filter.name]: value })}
         />
       ))}
-    </Group>
+    </SimpleGrid>
   );
 }
 

@@ -31,8 +31,7 @@ const spendQuery = graphql(`
         inputTokens
         outputTokens
         amount {
-          amount
-          currency
+          ...Amount
         }
       }
     }

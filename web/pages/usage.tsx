@@ -21,22 +21,18 @@ const balanceQuery = graphql(`
   query Balance {
     balance {
       posted {
-        amount
-        currency
+        ...Amount
       }
       pending {
-        amount
-        currency
+        ...Amount
       }
       available {
-        amount
-        currency
+        ...Amount
       }
       lots {
         kind
         amount {
-          amount
-          currency
+          ...Amount
         }
         expiresAt
         lapsed
@@ -65,10 +61,11 @@ export function Usage() {
   return (
     <Page title={t.usage.title}>
       <ErrorNotice failure={failureOf(error)} retry={() => reload({ requestPolicy: "network-only" })} />
-      {data === undefined && error === undefined && <Loading rows={2} />}
+      {data === undefined && error === undefined && <Loading figures={3} rows={1} />}
       {data?.balance && <Credit balance={data.balance} />}
-      <UsageSpend view={view} show={show} />
-      <UsageJobs view={view} show={show} />
+      {/* What bars one of them bars all: it is said once. */}
+      {error === undefined && <UsageSpend view={view} show={show} />}
+      {error === undefined && <UsageJobs view={view} show={show} />}
     </Page>
   );
 }
@@ -77,9 +74,9 @@ function Credit({ balance }: { balance: NonNullable<BalanceQuery["balance"]> }) 
   const { t } = useI18n();
   return (
     <Stack gap="md">
-      <SimpleGrid cols={{ base: 1, sm: 3 }} spacing={{ base: 8, sm: "md" }}>
+      <SimpleGrid cols={{ base: 2, sm: 3 }} spacing={{ base: 8, sm: "md" }}>
         {(["available", "pending", "posted"] as const).map((name) => (
-          <Figure compact key={name} name={t.balance[name]} text={t.balance[`${name}Text`]}>
+          <Figure compact key={name} className={name === "available" ? "whole-row-on-phone" : undefined} name={t.balance[name]} text={t.balance[`${name}Text`]}>
             <Money value={balance[name]} exact />
           </Figure>
         ))}

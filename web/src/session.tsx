@@ -12,6 +12,8 @@ interface Session {
   renew: () => void;
   freshKey: FreshKey | undefined;
   keepFreshKey: (key: FreshKey | undefined) => void;
+  /** What screens keep for when they are opened again, by name. */
+  kept: Map<string, unknown>;
 }
 
 const Context = createContext<Session | undefined>(undefined);
@@ -20,14 +22,16 @@ const Context = createContext<Session | undefined>(undefined);
 export function SessionProvider({ children, connect = newClient }: { children: ReactNode; connect?: () => Client }) {
   const [client, setClient] = useState(connect);
   const [freshKey, keepFreshKey] = useState<FreshKey>();
+  const [kept] = useState(() => new Map<string, unknown>());
   const session = useMemo(() => {
     // A new session is a new client: nothing that the last person read is left.
     const renew = () => {
       setClient(connect());
       keepFreshKey(undefined);
+      kept.clear();
     };
-    return { renew, freshKey, keepFreshKey };
-  }, [connect, freshKey]);
+    return { renew, freshKey, keepFreshKey, kept };
+  }, [connect, freshKey, kept]);
   return (
     <Context value={session}>
       <Provider value={client}>{children}</Provider>
@@ -43,6 +47,18 @@ export function useRenewSession(): () => void {
 /** The key that this tab made last, to be filled into code; and how to keep or forget one. */
 export function useFreshKey(): Pick<Session, "freshKey" | "keepFreshKey"> {
   return useSession();
+}
+
+/** A state that outlives its screen, so that whoever comes back finds what they left; it ends with the session. */
+export function useKept<Value>(name: string, initial: Value): [Value, (value: Value) => void] {
+  const { kept } = useSession();
+  // One name, one type: what stands there was put there by this hook.
+  const [value, setValue] = useState(() => (kept.has(name) ? (kept.get(name) as Value) : initial));
+  const keep = (next: Value) => {
+    kept.set(name, next);
+    setValue(next);
+  };
+  return [value, keep];
 }
 
 function useSession(): Session {

@@ -1,5 +1,5 @@
 import { MantineProvider } from "@mantine/core";
-import { render } from "@testing-library/react";
+import { act, render } from "@testing-library/react";
 import axe from "axe-core";
 import { createMemoryRouter, RouterProvider } from "react-router";
 import { Client, cacheExchange, fetchExchange, subscriptionExchange } from "urql";
@@ -69,6 +69,8 @@ export function open(path: string, answers: Record<string, Answer>) {
     container,
     /** The address that the console stands at. */
     address: () => `${router.state.location.pathname}${router.state.location.search}`,
+    /** Goes to another address, as a link would. */
+    go: (to: string) => act(() => router.navigate(to)),
     /** The variables that an operation was last asked with. */
     askedFor: (operation: string) => asked.findLast((each) => each.operation === operation)?.variables,
     /** Tells what the control plane answers from now on. */

@@ -1,4 +1,4 @@
-import { type CSSVariablesResolver, createTheme, type MantineColorsTuple } from "@mantine/core";
+import { type CSSVariablesResolver, createTheme, type MantineColorsTuple, Menu } from "@mantine/core";
 
 /** The one accent: a deep teal whose filled shade carries white text at AA. */
 const accent: MantineColorsTuple = [
@@ -45,20 +45,30 @@ export const theme = createTheme({
   },
   respectReducedMotion: true,
   cursorType: "pointer",
+  // The first item takes the focus; a placeholder between menu and items is none of the children that a menu may have.
+  components: { Menu: Menu.extend({ defaultProps: { withInitialFocusPlaceholder: false } }) },
 });
 
-/** Quiet text and red buttons that still pass AA on every background they stand on. */
+/** Quiet text, warnings and red buttons that still pass AA on every background they stand on. */
 export const cssVariables: CSSVariablesResolver = () => ({
   variables: { "--mantine-color-red-filled": "#c92a2a", "--mantine-color-red-filled-hover": "#a51111" },
   light: {
     "--mantine-color-dimmed": "#5c636a",
     "--mantine-color-placeholder": "#5c636a",
     "--mantine-color-error": "#c92a2a",
+    "--mantine-color-yellow-light-color": "#7a4f00",
   },
   dark: {
     "--mantine-color-dimmed": "#adb2b8",
     "--mantine-color-placeholder": "#adb2b8",
     "--mantine-color-error": "#ffa8a8",
     "--mantine-color-red-light-color": "#ffa8a8",
+    // A breath of the colour on the dark ground, where the library's own shades shout.
+    "--mantine-color-red-light": "rgba(250, 82, 82, 0.15)",
+    "--mantine-color-yellow-light": "rgba(250, 176, 5, 0.15)",
+    "--mantine-color-yellow-light-color": "#ffd43b",
+    "--mantine-color-accent-light": "rgba(42, 157, 144, 0.2)",
+    "--mantine-color-accent-light-hover": "rgba(42, 157, 144, 0.28)",
+    "--mantine-color-accent-light-color": "#7fd1c5",
   },
 });

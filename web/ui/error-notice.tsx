@@ -1,8 +1,18 @@
 import { Alert, Anchor, Button, Group, Stack, Text } from "@mantine/core";
 import { Link } from "react-router";
 import type { Failure } from "../src/failure";
+import { graphql } from "../src/gql";
 import { useI18n } from "../src/i18n";
 import { Forbidden } from "./forbidden";
+
+graphql(`
+  fragment Refused on Refusal {
+    code
+    message
+    param
+    retryAfterMs
+  }
+`);
 
 /** What may pass by itself. */
 const PASSING = new Set(["unreachable", "unavailable", "rate_limited", "internal", "conflict"]);
@@ -24,7 +34,7 @@ export function ErrorNotice({ failure, retry }: { failure: Failure | null | unde
             {failure.message}
           </Text>
         )}
-        {typeof after === "number" && <Text>{t.error.retryIn(Math.ceil(after / 1000))}</Text>}
+        {typeof after === "number" && <Text>{t.error.retryIn(duration(after, language))}</Text>}
         <Group gap={16}>
           <Text fz="xs" ff="monospace">
             {t.error.code}: {failure.code}
@@ -43,4 +53,11 @@ export function ErrorNotice({ failure, retry }: { failure: Failure | null | unde
       </Stack>
     </Alert>
   );
+}
+
+/** A wait in words: seconds, or minutes where seconds are too many to wait for one by one. */
+function duration(ms: number, language: string): string {
+  const seconds = Math.ceil(ms / 1000);
+  const format = (unit: string) => new Intl.NumberFormat(language, { style: "unit", unit, unitDisplay: "long" });
+  return seconds < 120 ? format("second").format(seconds) : format("minute").format(Math.ceil(seconds / 60));
 }

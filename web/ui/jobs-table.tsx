@@ -1,27 +1,31 @@
 import { Anchor, Group, Table } from "@mantine/core";
 import { Link } from "react-router";
-import type { JobStatus } from "../src/gql/graphql";
+import { graphql } from "../src/gql";
+import type { JobRowFragment } from "../src/gql/graphql";
 import { useI18n } from "../src/i18n";
 import { Exact } from "./exact";
 import { shortened } from "./id";
-import { type Amount, Money } from "./money";
+import { Money } from "./money";
 import { RelativeTime } from "./relative-time";
 import { JobState } from "./status";
 import { TokenCount } from "./token-count";
 
-/** A job as a row tells it. */
-export interface JobRow {
-  id: string;
-  model: string;
-  status: JobStatus;
-  promptTokens: string;
-  outputTokens?: string | null;
-  charge?: Amount | null;
-  receivedAt: string;
-}
+graphql(`
+  fragment JobRow on Job {
+    id
+    model
+    status
+    promptTokens
+    outputTokens
+    charge {
+      ...Amount
+    }
+    receivedAt
+  }
+`);
 
 /** Jobs, each leading to its receipt. */
-export function JobsTable({ jobs, label }: { jobs: JobRow[]; label: string }) {
+export function JobsTable({ jobs, label }: { jobs: JobRowFragment[]; label: string }) {
   const { t } = useI18n();
   return (
     <Table aria-label={label} highlightOnHover>

@@ -14,7 +14,7 @@ export function KeyList({ onClose }: { onClose: () => void }) {
         {t.hotkeys.list.map(([key, does]) => (
           <Group key={key} justify="space-between" wrap="nowrap">
             <Text>{does}</Text>
-            <Kbd>{key}</Kbd>
+            <Kbd style={{ whiteSpace: "nowrap" }}>{key}</Kbd>
           </Group>
         ))}
         <Switch

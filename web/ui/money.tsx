@@ -1,12 +1,18 @@
 import { isTenth, isWhole, isZero } from "../src/decimal";
+import { graphql } from "../src/gql";
+import type { AmountFragment } from "../src/gql/graphql";
 import { useI18n } from "../src/i18n";
 import { Exact } from "./exact";
 
+graphql(`
+  fragment Amount on Money {
+    amount
+    currency
+  }
+`);
+
 /** An amount as it crosses GraphQL. */
-export interface Amount {
-  amount: string;
-  currency: string;
-}
+export type Amount = AmountFragment;
 
 /** Money, the only way the console prints it: short with the exact value on hover, or exact. */
 export function Money({ value, exact = false }: { value: Amount; exact?: boolean }) {

@@ -1,4 +1,4 @@
-import { Group, Skeleton, Stack, Text, Title } from "@mantine/core";
+import { Group, SimpleGrid, Skeleton, Stack, Text, Title } from "@mantine/core";
 import { type ReactNode, useEffect } from "react";
 import { useI18n } from "../src/i18n";
 import { CopyQuery, type Query } from "./copy-query";
@@ -20,27 +20,34 @@ export function Page({ title, text, actions, query, children }: PageProps) {
   }, [title, t.product]);
   return (
     <Stack gap="lg" maw={1120} mx="auto">
-      <Group justify="space-between" align="flex-start" gap={16}>
-        <div>
+      <div>
+        <Group justify="space-between" gap={16} wrap="nowrap">
           <Title order={1}>{title}</Title>
-          {text !== undefined && <Text c="dimmed">{text}</Text>}
-        </div>
-        <Group gap={12}>
-          {query && <CopyQuery {...query} />}
-          {actions}
+          <Group gap={12} wrap="nowrap">
+            {query && <CopyQuery {...query} />}
+            {actions}
+          </Group>
         </Group>
-      </Group>
+        {text !== undefined && <Text c="dimmed">{text}</Text>}
+      </div>
       {children}
     </Stack>
   );
 }
 
-/** The shape of rows that come. */
-export function Loading({ rows = 4 }: { rows?: number }) {
+/** The shape of what comes: figures side by side, then rows. */
+export function Loading({ figures = 0, rows = 4 }: { figures?: number; rows?: number }) {
   const { t } = useI18n();
   return (
     <Stack gap={12} role="status" aria-label={t.loading}>
-      <Skeleton height={24} width="32%" />
+      {figures > 0 && (
+        <SimpleGrid cols={{ base: 2, sm: figures }} spacing={8}>
+          {Array.from({ length: figures }, (_, figure) => (
+            <Skeleton key={figure} height={88} />
+          ))}
+        </SimpleGrid>
+      )}
+      {rows > 0 && <Skeleton height={24} width="32%" />}
       {Array.from({ length: rows }, (_, row) => (
         <Skeleton key={row} height={40} />
       ))}

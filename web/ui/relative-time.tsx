@@ -3,6 +3,8 @@ import { useI18n } from "../src/i18n";
 import { Exact } from "./exact";
 
 const STEPS: [Intl.RelativeTimeFormatUnit, number][] = [
+  ["year", 31_557_600],
+  ["month", 2_629_800],
   ["day", 86_400],
   ["hour", 3_600],
   ["minute", 60],
@@ -27,5 +29,5 @@ function relative(seconds: number, language: string): string {
   const size = Math.abs(seconds);
   const [unit, length] = STEPS.find(([, step]) => size >= step) ?? ["second", 1];
   const format = new Intl.RelativeTimeFormat(language, { numeric: "auto" });
-  return format.format(Math.trunc(seconds / length), unit);
+  return format.format(Math.round(seconds / length), unit);
 }

@@ -1,6 +1,6 @@
 import { ActionIcon, AppShell, Burger, Group, Menu, NavLink, Text, useMantineColorScheme } from "@mantine/core";
 import { useDisclosure } from "@mantine/hooks";
-import type { ReactNode } from "react";
+import { type ReactNode, useEffect, useRef } from "react";
 import { Link, useLocation, useNavigate } from "react-router";
 import { useExactness } from "../src/exactness";
 import { useHotkeys } from "../src/hotkeys";
@@ -27,6 +27,7 @@ export function Shell({ email, tenant, onSignOut, children }: ShellProps) {
   const [searching, search] = useDisclosure();
   const [listing, list] = useDisclosure();
   const commands = useCommands({ onSignOut, onKeys: list.open });
+  const content = useContentFocus();
   useHotkeys({ "mod+k": search.open, "/": search.open, "?": list.open, e: toggleExact });
   return (
     <AppShell
@@ -40,7 +41,7 @@ export function Shell({ email, tenant, onSignOut, children }: ShellProps) {
       <AppShell.Header>
         <Group h="100%" px="md" justify="space-between" wrap="nowrap">
           <Group gap={12} wrap="nowrap">
-            <Burger opened={menuOpen} onClick={menu.toggle} hiddenFrom="sm" size="sm" aria-label={t.menu} />
+            <Burger opened={menuOpen} onClick={menu.toggle} hiddenFrom="sm" size="sm" aria-label={t.menu} aria-expanded={menuOpen} />
             <Brand />
           </Group>
           <Group gap={4} wrap="nowrap">
@@ -58,13 +59,26 @@ export function Shell({ email, tenant, onSignOut, children }: ShellProps) {
           <Places key={group.name} title={t.groups[group.name]} places={group.places} onFollow={menu.close} />
         ))}
       </AppShell.Navbar>
-      <AppShell.Main id="content" tabIndex={-1}>
+      <AppShell.Main id="content" tabIndex={-1} ref={content}>
         {children}
       </AppShell.Main>
       {searching && <Palette commands={commands} onJob={(id) => void navigate(`/jobs/${id}`)} onClose={search.close} />}
       {listing && <KeyList onClose={list.close} />}
     </AppShell>
   );
+}
+
+/** Another screen takes the focus, so that keyboards go on in it and screen readers read it. */
+function useContentFocus() {
+  const { pathname } = useLocation();
+  const content = useRef<HTMLElement>(null);
+  const shown = useRef(pathname);
+  useEffect(() => {
+    if (shown.current === pathname) return;
+    shown.current = pathname;
+    content.current?.focus({ preventScroll: true });
+  }, [pathname]);
+  return content;
 }
 
 /** All that the palette reaches: every screen, and what the header's buttons do. */

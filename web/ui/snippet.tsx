@@ -36,7 +36,7 @@ export function Snippet<Dialect extends string>({ title, text, dialects, code, a
             <Copy text={shown} what={dialect} />
           </Group>
         </Group>
-        <Code block tabIndex={0} style={{ overflowX: "auto" }}>
+        <Code block style={{ whiteSpace: "pre-wrap", overflowWrap: "anywhere" }}>
           {shown}
         </Code>
         {action}

@@ -18,7 +18,7 @@ export function Timeline({ spans, label }: { spans: Span[]; label: string }) {
           </Tooltip>
         ))}
       </Group>
-      <Group gap={24}>
+      <Group gap="4px 16px">
         {spans.map((span) => (
           <Group key={span.name} gap={8}>
             <Box w={8} h={8} bg={span.color} style={{ borderRadius: 4 }} aria-hidden="true" />

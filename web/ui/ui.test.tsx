@@ -58,7 +58,7 @@ test("a refusal says what happened, its code and when to come back", () => {
   const alert = screen.getByRole("alert");
   expect(alert.textContent).toContain("Too many sign-ins.");
   expect(alert.textContent).toContain("rate_limited");
-  expect(alert.textContent).toContain("2 s");
+  expect(alert.textContent).toContain("in 2 seconds.");
 });
 
 test("forbidden says who can grant it", () => {

@@ -9,8 +9,8 @@ use crate::process::find_program;
 use crate::progress::Steps;
 use crate::{exit, workspace};
 
-/// What is to be there, beside the tests that use it.
-const REQUIREMENTS: &str = "ledger/tests/requirements.txt";
+/// What is to be there, beside the tests that use it: beancount, and the official client, which runs what people copy.
+const REQUIREMENTS: [&str; 2] = ["ledger/tests/requirements.txt", "tests/clients/requirements.txt"];
 /// The variable that tells the tests which Python to run.
 pub const VARIABLE: &str = "TOKENGRID_PYTHON";
 
@@ -21,10 +21,14 @@ pub const VARIABLE: &str = "TOKENGRID_PYTHON";
 pub fn ensure(steps: &mut Steps, directory: &Directory) -> anyhow::Result<PathBuf> {
     let mut step = steps.begin("Python packages");
     let Some(system) = find_program("python3") else {
-        return Err(exit::missing("Python 3 is needed on PATH, for beancount, which the ledger's tests run"));
+        return Err(exit::missing("Python 3 is needed on PATH, for what the tests run with it"));
     };
-    let requirements = workspace::root().join(REQUIREMENTS);
-    let hash = workspace::short_hash(&fs::read(&requirements)?);
+    let requirements = REQUIREMENTS.map(|file| workspace::root().join(file));
+    let mut wanted = Vec::new();
+    for file in &requirements {
+        wanted.extend(fs::read(file)?);
+    }
+    let hash = workspace::short_hash(&wanted);
     let environment = workspace::target_dir().join("python");
     let python = environment.join("bin/python");
     let stamp = environment.join(".installed-from");
@@ -34,10 +38,11 @@ pub fn ensure(steps: &mut Steps, directory: &Directory) -> anyhow::Result<PathBu
     }
     step.run(Command::new(system).args(["-m", "venv", "--clear"]).arg(&environment), &directory.log("venv"))?;
     let mut pip = Command::new(&python);
-    pip.args(["-m", "pip", "install", "--disable-pip-version-check", "--no-input", "--requirement"]).arg(&requirements);
+    pip.args(["-m", "pip", "install", "--disable-pip-version-check", "--no-input"]);
+    requirements.iter().for_each(|file| drop(pip.arg("--requirement").arg(file)));
     step.run(&mut pip, &directory.log("pip"))?;
     // Written last, so that an interrupted installation is done again.
     fs::write(&stamp, hash)?;
-    step.finish(REQUIREMENTS);
+    step.finish(&REQUIREMENTS.join(" "));
     Ok(python)
 }

@@ -71,7 +71,7 @@ pub struct NodeModel {
     slots_free: i32,
     /// From work given to its first token, nine times in ten at most, in milliseconds; null before the first job.
     first_token_ms: Option<f64>,
-    /// While it decodes, for one job; null before the first.
+    /// While it decodes, for one job; null until enough tokens came to tell.
     tokens_per_second: Option<f64>,
     /// The share of its jobs that ended as they should, lately; null before the first.
     reliability: Option<f64>,

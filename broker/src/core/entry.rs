@@ -6,6 +6,7 @@ use primitives::node_protocol::{Offer, TokenFrame, Work};
 
 use crate::Settings;
 use crate::ask::AskPrices;
+use crate::cell::Lap;
 use crate::job::{Class, Job, Segment};
 use crate::queue::Ticket;
 
@@ -69,6 +70,8 @@ pub(super) struct Run {
     /// The lease ends then unless a sign of life renews it.
     pub expires_at: DateTime<Utc>,
     pub last_token_at: Option<DateTime<Utc>>,
+    /// The tokens that came since its pace was last told.
+    pub lap: Lap,
     /// The frame that comes next.
     pub next_seq: u32,
     /// Where this lease's tokens begin among the delivered ones.

@@ -6,7 +6,7 @@ use primitives::node_protocol::{FinishReason, SignedReceipt, ToNode, TokenFrame}
 
 use super::entry::{Entry, Holder, Phase, Run, Verdict, count};
 use super::{Core, Output, Wake, failed};
-use crate::cell::millis;
+use crate::cell::{Lap, millis};
 use crate::job::{EndReason, FailureCode, JobEvent, Outcome};
 use crate::lease::{EndedLease, LeaseOutcome};
 
@@ -51,6 +51,7 @@ impl Core {
             committed_at: now,
             expires_at: now + self.settings.lease_ttl,
             last_token_at: None,
+            lap: Lap::begin(now),
             next_seq: 0,
             delivered_from: self.jobs.get(&job_id).map_or(0, |entry| entry.delivered.len()),
         }
@@ -90,10 +91,13 @@ impl Core {
             let mut gap_ms = 0.0;
             self.fleet.measure(run.holder.node_id, &entry.job.model, |measured| {
                 match run.last_token_at {
-                    None => measured.first_token_ms.add(millis(now - run.committed_at)),
+                    None => {
+                        measured.first_token_ms.add(millis(now - run.committed_at));
+                        run.lap = Lap::begin(now);
+                    }
                     Some(last) if !ids.is_empty() => {
                         measured.gap_ms.add(millis(now - last));
-                        measured.token_ms.add(millis(now - last) / ids.len() as f64);
+                        measured.pace.add(&mut run.lap, now, ids.len());
                     }
                     Some(_) => {}
                 }

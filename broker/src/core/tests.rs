@@ -480,13 +480,15 @@ fn a_receipt_travels_with_the_end_of_its_lease() {
 #[test]
 fn what_a_cell_did_is_measured_and_outlives_its_link() {
     let mut world = World::with_nodes(&[(1, 1)]);
-    world.submit(job(1)).unwrap();
+    world.submit(Job { output_tokens_max: 40, ..job(1) }).unwrap();
     world.accept(1, 1, 1);
     world.pass(200, &[1]);
     world.receive(1, tokens(1, 1, 0, &[10]));
-    world.pass(50, &[1]);
-    world.receive(1, tokens(1, 1, 1, &[11]));
-    world.receive(1, finished(node(1), 1, 1, &[10, 11]));
+    world.pass(1_000, &[1]);
+    let more: Vec<u32> = (11..31).collect();
+    world.receive(1, tokens(1, 1, 1, &more));
+    let all: Vec<u32> = (10..31).collect();
+    world.receive(1, finished(node(1), 1, 1, &all));
     let before = world.core.nodes()[0].cells[0].clone();
     assert_eq!((before.first_token_ms, before.tokens_per_s), (Some(200.0), Some(20.0)));
     world.disconnect(1);

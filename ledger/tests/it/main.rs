@@ -9,6 +9,7 @@ mod reads;
 mod recipes;
 mod refusals;
 mod reverse;
+mod roles;
 mod sim;
 mod story;
 mod writer;

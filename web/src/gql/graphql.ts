@@ -145,6 +145,8 @@ export type Tier =
 export type TransferKind =
   /** Moves at most what a hold holds, and releases the rest. */
   | 'CAPTURE'
+  /** Moves nothing and heads a group of facts alone. */
+  | 'NOTE'
   /** Holds money until it is captured or voided. */
   | 'PENDING'
   /** Moves money. */

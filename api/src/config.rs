@@ -24,7 +24,7 @@ pub enum Command {
     /// Serve the APIs and the node gateway until a signal comes.
     Serve(Box<Serve>),
     /// Bring the database's schema up to date.
-    Migrate(Database),
+    Migrate(Migrate),
     /// Make a demo: a model, prices, a tenant with credit and a key, a provider with a join token, an operator.
     Seed(Seed),
     /// Print the GraphQL schema.
@@ -38,12 +38,31 @@ pub enum Command {
 /// Where the truth is kept.
 #[derive(Clone, Debug, Args)]
 pub struct Database {
-    /// PostgreSQL, such as postgres://user:password@host/tokengrid.
+    /// PostgreSQL, such as postgres://user:password@host/tokengrid; the user needs to be a member of tokengrid_service alone.
     #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
     pub database_url: SecretString,
     /// Connections kept at most.
     #[arg(long, env = "TOKENGRID_DATABASE_CONNECTIONS_MAX", default_value_t = 20, value_parser = clap::value_parser!(u32).range(4..=500))]
     pub database_connections_max: u32,
+}
+
+/// Who owns the schema.
+#[derive(Clone, Debug, Args)]
+pub struct Migrate {
+    /// PostgreSQL as the role that owns the schema, or is to own it; DATABASE_URL when absent, which makes one role of two.
+    #[arg(long, env = "TOKENGRID_OWNER_DATABASE_URL", hide_env_values = true)]
+    pub owner_database_url: Option<SecretString>,
+    /// PostgreSQL as what serves logs in.
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true, required_unless_present = "owner_database_url")]
+    pub database_url: Option<SecretString>,
+}
+
+impl Migrate {
+    /// The owner's address, and the variable that names it.
+    pub fn owner(&self) -> Option<(&'static str, &SecretString)> {
+        let owner = self.owner_database_url.as_ref().map(|url| ("TOKENGRID_OWNER_DATABASE_URL", url));
+        owner.or(self.database_url.as_ref().map(|url| ("DATABASE_URL", url)))
+    }
 }
 
 /// How the control plane serves.

@@ -26,7 +26,8 @@ mod usage;
 use ::broker::Broker;
 use async_graphql::{Context, MergedObject, MergedSubscription, SDLExportOptions, SchemaBuilder};
 use primitives::clock::Clock;
-use sqlx::PgPool;
+use primitives::id::TenantId;
+use sqlx::{PgPool, Postgres, Transaction};
 
 pub use self::http::{Door, configure};
 use self::output::Outputs;
@@ -35,6 +36,7 @@ use crate::auth::{Auth, Caller};
 use crate::error::Error;
 use crate::identity::Identity;
 use crate::inference::Inference;
+use crate::repo;
 
 /// How deep a query may nest: the introspection query of common tools needs 15, our own screens half of that.
 const DEPTH_MAX: usize = 15;
@@ -109,6 +111,11 @@ fn caller<'a>(ctx: &Context<'a>) -> Result<&'a Caller, Error> {
 /// The running parts.
 fn parts<'a>(ctx: &Context<'a>) -> &'a Parts {
     ctx.data_unchecked()
+}
+
+/// What a tenant can see: what is read from it is the tenant's own, whatever is asked.
+async fn view(ctx: &Context<'_>, tenant_id: TenantId) -> Result<Transaction<'static, Postgres>, Error> {
+    Ok(repo::tenant_view(&parts(ctx).pool, tenant_id).await?)
 }
 
 #[cfg(test)]

@@ -1,12 +1,14 @@
 //! The program `tokengrid`: the control plane and its tools.
 
 use anyhow::Context;
-use api::config::{Cli, Command, Database, Serve};
+use api::config::{Cli, Command, Migrate, Serve};
 use api::server::{self, ControlPlane};
 use api::{economics, graphql, ledger, seed, telemetry};
 use clap::Parser;
 use primitives::clock::Clock;
 use primitives::id::Ids;
+use secrecy::ExposeSecret;
+use sqlx::{Connection, PgConnection};
 use tokio::signal::unix::{SignalKind, signal};
 
 #[global_allocator]
@@ -18,7 +20,7 @@ async fn main() -> anyhow::Result<()> {
     let ids = Ids::random(clock.clone());
     match Cli::parse().command {
         Command::Serve(config) => serve(&config, clock, ids).await,
-        Command::Migrate(database) => migrate(&database).await,
+        Command::Migrate(config) => migrate(&config).await,
         Command::Seed(config) => {
             let pool = server::connect(&config.database).await?;
             let seeded = seed::seed(&pool, &clock, &ids, &config).await?;
@@ -64,7 +66,9 @@ async fn serve(config: &Serve, clock: Clock, ids: Ids) -> anyhow::Result<()> {
         .await
 }
 
-async fn migrate(database: &Database) -> anyhow::Result<()> {
-    let pool = server::connect(database).await?;
-    sqlx::migrate!("../migrations").run(&pool).await.context("the migrations cannot be applied")
+async fn migrate(config: &Migrate) -> anyhow::Result<()> {
+    let (name, url) = config.owner().context("neither TOKENGRID_OWNER_DATABASE_URL nor DATABASE_URL is set")?;
+    let owner = PgConnection::connect(url.expose_secret()).await;
+    let mut owner = owner.with_context(|| format!("{name} cannot be connected to"))?;
+    sqlx::migrate!("../migrations").run(&mut owner).await.context("the migrations cannot be applied")
 }

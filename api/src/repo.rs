@@ -9,6 +9,10 @@ use uuid::Uuid;
 use crate::challenge::{Challenge, Purpose, Row};
 use crate::identity::{ApiKey, KeyOwner, Role, SignupCredit, User};
 
+mod tenant_view;
+
+pub use tenant_view::tenant_view;
+
 /// Inserts a tenant with the credit it was promised.
 pub async fn tenant_insert(
     conn: &mut PgConnection,

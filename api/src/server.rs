@@ -65,11 +65,24 @@ pub async fn connect(database: &Database) -> anyhow::Result<PgPool> {
     options.connect(database.database_url.expose_secret()).await.context("DATABASE_URL cannot be connected to")
 }
 
+/// Says it loudly when a mistake of this program could change the books, which its role should make impossible.
+async fn warn_of_a_loose_role(pool: &PgPool) -> anyhow::Result<()> {
+    if let Some(role) = ledger::loose_role(&mut *pool.acquire().await?).await? {
+        tracing::warn!(
+            database.role = role,
+            "DATABASE_URL names a role that could change the books; name a login that is a member of tokengrid_service alone, \
+             and the owner in TOKENGRID_OWNER_DATABASE_URL for `tokengrid migrate` (docs/ledger.md)"
+        );
+    }
+    Ok(())
+}
+
 impl ControlPlane {
     /// Starts everything and binds the ports; unfinished jobs of a predecessor that died are voided first.
     pub async fn start(config: &Serve, clock: Clock, ids: Ids) -> anyhow::Result<Self> {
         let metrics_handle = telemetry::start_metrics()?;
         let pool = connect(&config.database).await?;
+        warn_of_a_loose_role(&pool).await?;
         let redis =
             redis::Client::open(config.redis_url.expose_secret()).context("REDIS_URL is not a Redis address")?;
         let redis = redis.get_connection_manager().await.context("REDIS_URL cannot be connected to")?;

@@ -107,6 +107,19 @@ async fn a_bad_setting_is_refused_at_the_start_by_its_name() {
 }
 
 #[tokio::test]
+async fn a_control_plane_says_when_its_role_could_change_the_books() {
+    const WARNING: &str = "DATABASE_URL names a role that could change the books; name a login that is a member of \
+        tokengrid_service alone, and the owner in TOKENGRID_OWNER_DATABASE_URL for `tokengrid migrate` (docs/ledger.md)";
+    let mut system = TestSystem::builder().start().await;
+    assert_eq!(system.control_plane.program.count(WARNING), 0);
+    system.kill_control_plane().await;
+    system.serve_as_owner();
+    system.restart_control_plane().await;
+    assert_eq!(system.control_plane.program.count(WARNING), 1);
+    system.end().await;
+}
+
+#[tokio::test]
 async fn the_outbox_tells_where_it_is_and_ends_with_whoever_started_it() {
     let outbox = env!("CARGO_BIN_EXE_tokengrid-outbox");
     // Its parent: a shell that ends when its standard input does.

@@ -37,7 +37,15 @@ impl Database {
         format!("{server}/{}{mark}{query}", self.name)
     }
 
-    /// A connection, to look at rows.
+    /// Where it is for what serves: a login that is a member of `tokengrid_service` alone, which `cargo xtask test` has made.
+    pub fn service_url(&self) -> String {
+        let url = self.url();
+        let mark = if url.contains('?') { '&' } else { '?' };
+        // The last of several users counts.
+        format!("{url}{mark}user=tokengrid_control_plane")
+    }
+
+    /// A connection of the owner's, to look at rows.
     pub async fn connect(&self) -> PgConnection {
         PgConnection::connect(&self.url()).await.expect("the test's database can be connected to")
     }

@@ -107,7 +107,8 @@ impl Builder {
         let outbox = Outbox::start(Clock::system()).await.expect("there are free loopback ports");
         let mut env = environment(&database, &outbox);
         env.extend(self.env);
-        output_of("tokengrid", &["migrate"], &env).await;
+        let owner = ("TOKENGRID_OWNER_DATABASE_URL".to_owned(), database.url());
+        output_of("tokengrid", &["migrate"], &[env.as_slice(), &[owner]].concat()).await;
         let model = model::folder().display().to_string();
         let seeded =
             output_of("tokengrid", &["seed", "--json", "--model", &model, "--credit", &self.credit], &env).await;
@@ -196,6 +197,11 @@ impl TestSystem {
         self.control_plane.program.kill().await;
     }
 
+    /// Lets the control plane log in as the database's owner from its next start on.
+    pub fn serve_as_owner(&mut self) {
+        self.env.push(("DATABASE_URL".to_owned(), self.database.url()));
+    }
+
     /// Starts the control plane again, on the same database and address, after it ended.
     pub async fn restart_control_plane(&mut self) {
         self.starts += 1;
@@ -264,7 +270,7 @@ async fn seed(env: &[(String, String)], credit: &str) -> Demo {
 fn environment(database: &Database, outbox: &Outbox) -> Vec<(String, String)> {
     let mut env = path_only();
     let mut set = |name: &str, value: String| env.push((name.to_owned(), value));
-    set("DATABASE_URL", database.url());
+    set("DATABASE_URL", database.service_url());
     set("REDIS_URL", from_environment("REDIS_URL"));
     set("TOKENGRID_LISTEN", "127.0.0.1:0".to_owned());
     set("TOKENGRID_METRICS_LISTEN", "127.0.0.1:0".to_owned());

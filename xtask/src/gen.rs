@@ -90,12 +90,12 @@ pub fn verify(directory: &Directory, account: Option<&Account>, steps: &mut Step
 fn queries(directory: &Directory, account: Option<&Account>, steps: &mut Steps) -> anyhow::Result<Files> {
     let services = Services::start(directory, account, Durability::None, Given::default(), steps)?;
     let mut step = steps.begin("checking queries");
-    postgres::run_files(&services.database_url, &migrations()?)?;
+    postgres::run_files(&services.owner_database_url, &migrations()?)?;
     let output = directory.join("sqlx");
     fs::create_dir(&output)?;
     let mut command = workspace::cargo("check");
     command.arg("--workspace").env("SQLX_OFFLINE", "false").env("SQLX_OFFLINE_DIR", &output);
-    command.env("DATABASE_URL", &services.database_url);
+    command.env("DATABASE_URL", &services.owner_database_url);
     let touched = Touched::rooms_with_queries(directory)?;
     step.run(&mut command, &directory.log("queries"))?;
     drop(touched);

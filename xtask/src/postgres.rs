@@ -11,16 +11,21 @@ use crate::account::Account;
 use crate::directory::Directory;
 use crate::process::{self, Service};
 use crate::progress::Step;
+use crate::workspace;
 
-/// The superuser of the cluster and the name of its database.
+/// The superuser of the cluster, who owns the schema, and the name of its database.
 const NAME: &str = "tokengrid";
+/// What the control plane logs in as: `deploy/logins.sql` makes it.
+const LOGIN: &str = "tokengrid_control_plane";
 /// The cluster listens on no port; the number is part of the socket's name.
 const PORT: &str = "5432";
 
 /// A running cluster with an existing database.
 #[derive(Debug)]
 pub struct Postgres {
-    /// The database's URL, for a role that may create databases.
+    /// The database's URL for its owner, who may do anything.
+    pub owner_url: String,
+    /// The database's URL for what serves.
     pub url: String,
     /// The database was created by this start.
     pub fresh: bool,
@@ -95,11 +100,13 @@ pub fn start(
     service.wait_until(Duration::from_secs(120), || Ok(says_ready(&cluster)), || step.tick(""))?;
 
     let fresh = create_database(&programs, sockets)?;
-    Ok(Postgres { url: url(sockets, NAME), fresh, service })
+    let owner_url = url(sockets, NAME, NAME);
+    run_files(&owner_url, &[workspace::root().join("deploy/logins.sql")])?;
+    Ok(Postgres { owner_url, url: url(sockets, NAME, LOGIN), fresh, service })
 }
 
-/// The URL of a database behind the socket in `sockets`.
-pub fn url(sockets: &Path, database: &str) -> String {
+/// The URL of a database behind the socket in `sockets`, for a user.
+fn url(sockets: &Path, database: &str, user: &str) -> String {
     let host: String = sockets
         .as_os_str()
         .as_encoded_bytes()
@@ -109,7 +116,7 @@ pub fn url(sockets: &Path, database: &str) -> String {
             other => format!("%{other:02X}"),
         })
         .collect();
-    format!("postgres:///{database}?host={host}&port={PORT}&user={NAME}")
+    format!("postgres:///{database}?host={host}&port={PORT}&user={user}")
 }
 
 /// Runs SQL files in order on the database at `url`, each in one transaction.
@@ -205,7 +212,18 @@ fn says_ready(cluster: &Path) -> bool {
 fn create_database(programs: &Path, sockets: &Path) -> anyhow::Result<bool> {
     let psql = |sql: &str| {
         let mut command = Command::new(programs.join("psql"));
-        command.args(["-X", "-q", "-t", "-A", "-v", "ON_ERROR_STOP=1", "-d", &url(sockets, "postgres"), "-c", sql]);
+        command.args([
+            "-X",
+            "-q",
+            "-t",
+            "-A",
+            "-v",
+            "ON_ERROR_STOP=1",
+            "-d",
+            &url(sockets, "postgres", NAME),
+            "-c",
+            sql,
+        ]);
         without_libpq_settings(&mut command);
         process::output(&mut command)
     };
@@ -232,10 +250,10 @@ mod tests {
     #[test]
     fn the_url_names_the_socket_folder_and_survives_odd_paths() {
         assert_eq!(
-            url(Path::new("/var/lib/tokengrid/ab/run"), "tokengrid"),
-            "postgres:///tokengrid?host=/var/lib/tokengrid/ab/run&port=5432&user=tokengrid"
+            url(Path::new("/var/lib/tokengrid/ab/run"), "tokengrid", "me"),
+            "postgres:///tokengrid?host=/var/lib/tokengrid/ab/run&port=5432&user=me"
         );
-        assert_eq!(url(Path::new("/a b&c"), "x"), "postgres:///x?host=/a%20b%26c&port=5432&user=tokengrid");
+        assert_eq!(url(Path::new("/a b&c"), "x", "me"), "postgres:///x?host=/a%20b%26c&port=5432&user=me");
     }
 
     #[test]

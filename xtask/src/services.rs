@@ -10,24 +10,32 @@ use crate::redis::{self, Redis};
 /// Services that run already.
 #[derive(Debug, Default)]
 pub struct Given {
-    /// A database's URL.
+    /// A database's URL for what serves.
     pub database_url: Option<String>,
+    /// The same database's URL for its owner; the same role's when absent.
+    pub owner_database_url: Option<String>,
     /// A Redis's URL.
     pub redis_url: Option<String>,
 }
 
 impl Given {
-    /// What `DATABASE_URL` and `REDIS_URL` name. Only for commands that are meant to use somebody's data.
+    /// What `DATABASE_URL`, `TOKENGRID_OWNER_DATABASE_URL` and `REDIS_URL` name. Only for commands that are meant to use somebody's data.
     pub fn by_environment() -> Given {
-        Given { database_url: setting("DATABASE_URL"), redis_url: setting("REDIS_URL") }
+        Given {
+            database_url: setting("DATABASE_URL"),
+            owner_database_url: setting("TOKENGRID_OWNER_DATABASE_URL"),
+            redis_url: setting("REDIS_URL"),
+        }
     }
 }
 
 /// PostgreSQL and Redis, reachable; those that are ours stop when this is dropped, Redis first.
 #[derive(Debug)]
 pub struct Services {
-    /// The database's URL.
+    /// The database's URL for what serves.
     pub database_url: String,
+    /// The database's URL for its owner: for migrations, and for nothing that serves.
+    pub owner_database_url: String,
     /// The Redis's URL.
     pub redis_url: String,
     /// The database was created by this start.
@@ -46,8 +54,10 @@ impl Services {
         steps: &mut Steps,
     ) -> anyhow::Result<Services> {
         let sockets = directory.sockets(account)?;
+        let database_url = given.database_url.unwrap_or_default();
         let mut services = Services {
-            database_url: given.database_url.unwrap_or_default(),
+            owner_database_url: given.owner_database_url.unwrap_or_else(|| database_url.clone()),
+            database_url,
             redis_url: given.redis_url.unwrap_or_default(),
             fresh: false,
             redis: None,
@@ -55,10 +65,11 @@ impl Services {
         };
         let mut step = steps.begin("PostgreSQL");
         if services.database_url.is_empty() {
-            let Postgres { url, fresh, service } =
+            let Postgres { owner_url, url, fresh, service } =
                 postgres::start(directory, &sockets, account, durability, &mut step)?;
             step.finish(if fresh { "new database" } else { "" });
-            (services.database_url, services.fresh, services.postgres) = (url, fresh, Some(service));
+            (services.owner_database_url, services.database_url) = (owner_url, url);
+            (services.fresh, services.postgres) = (fresh, Some(service));
         } else {
             step.finish("the one of DATABASE_URL");
         }
@@ -73,7 +84,7 @@ impl Services {
         Ok(services)
     }
 
-    /// The environment variables that tell a program where they are.
+    /// The environment variables that tell a program that serves where they are.
     pub fn environment(&self) -> [(&'static str, &str); 2] {
         [("DATABASE_URL", &self.database_url), ("REDIS_URL", &self.redis_url)]
     }

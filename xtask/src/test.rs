@@ -61,6 +61,8 @@ pub fn run(mut arguments: lexopt::Parser) -> anyhow::Result<()> {
         test
     };
     runner.envs(services.environment()).env(python::VARIABLE, python);
+    // Tests make databases and own them; the systems under test log in as the service, in `tests/src/database.rs`.
+    runner.env("DATABASE_URL", &services.owner_database_url);
     let step = steps.begin("tests");
     step.finish("");
     let report = watch(&mut runner)?;

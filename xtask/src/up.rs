@@ -22,9 +22,10 @@ const HELP: &str = "\
 cargo xtask up [--once] [--port N] [--data-dir DIR] [--json]
 
 Installs what is missing (saying what), builds, starts a private PostgreSQL and Redis (unless DATABASE_URL and REDIS_URL name
-others), an outbox for the mail that would leave the machine, the control plane on 127.0.0.1 with its console and one node
-with the bundled engine and model, seeds a demo, and runs one streamed completion: its tokens, price and transfers. Then it
-serves until Ctrl-C and leaves nothing running; the data stays.
+others; TOKENGRID_OWNER_DATABASE_URL then names the database's owner, where that is another role), an outbox for the mail that
+would leave the machine, the control plane on 127.0.0.1 with its console and one node with the bundled engine and model, seeds a
+demo, and runs one streamed completion: its tokens, price and transfers. Then it serves until Ctrl-C and leaves nothing running;
+the data stays.
 
   --once          stop everything after the demo and exit 0
   --port N        the control plane's port (8080; 0 takes any free one)
@@ -138,7 +139,7 @@ pub fn build(steps: &mut Steps, log: &Path, arguments: &[&str]) -> anyhow::Resul
 
 fn migrate(services: &Services) -> anyhow::Result<()> {
     let mut command = Command::new(workspace::program("tokengrid", "dev"));
-    command.arg("migrate").envs(services.environment()).env("RUST_BACKTRACE", "0");
+    command.arg("migrate").env("TOKENGRID_OWNER_DATABASE_URL", &services.owner_database_url).env("RUST_BACKTRACE", "0");
     process::output(command.current_dir(workspace::root()))?;
     Ok(())
 }
@@ -219,7 +220,9 @@ fn describe(
         "graphql_url": format!("{url}/graphql"),
         "openai_base_url": format!("{url}/v1"),
         "metrics_url": format!("http://127.0.0.1:{metrics_port}/metrics"),
+        // What serves may do no more with it, and so does who looks; the owner's is beside it.
         "database_url": services.database_url,
+        "owner_database_url": services.owner_database_url,
         "redis_url": services.redis_url,
         "tenant": seeded["tenant"],
         "provider": seeded["provider"],

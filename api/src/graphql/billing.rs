@@ -15,7 +15,7 @@ use sqlx::PgConnection;
 use super::paging::{self, Page};
 use super::receipt::UnitPrice;
 use super::scalar::{BigInt, Decimal, Money};
-use super::{caller, parts};
+use super::{caller, parts, view};
 use crate::CURRENCY;
 use crate::error::Error;
 
@@ -96,7 +96,7 @@ impl BillingQuery {
     #[graphql(complexity = "10 + child_complexity")]
     async fn balance(&self, ctx: &Context<'_>) -> Result<Option<Balance>, Error> {
         let tenant_id = caller(ctx)?.tenant()?;
-        let mut conn = parts(ctx).pool.acquire().await?;
+        let mut conn = view(ctx, tenant_id).await?;
         let balance = ledger::balance(&mut conn, tenant_id, CURRENCY, parts(ctx).clock.now()).await?;
         Ok(Some(balance.into()))
     }

@@ -10,7 +10,7 @@ use super::http::Browser;
 use super::paging::{self, Page};
 use super::refusal::{Refusal, answer, refused_payloads};
 use super::scalar::id;
-use super::{caller, parts};
+use super::{caller, parts, view};
 use crate::auth::Caller;
 use crate::error::Error;
 use crate::identity::NewKey;
@@ -193,7 +193,7 @@ impl IdentityQuery {
     ) -> Result<Option<Connection<String, ApiKey>>, Error> {
         let tenant_id = caller(ctx)?.tenant()?;
         let page = Page::<ApiKeyId>::try_new(first, after.as_deref())?;
-        let mut conn = parts(ctx).pool.acquire().await?;
+        let mut conn = view(ctx, tenant_id).await?;
         let keys = repo::api_keys(&mut conn, tenant_id, page.after, page.limit().into()).await?;
         let keys = keys.into_iter().map(ApiKey::from).collect();
         Ok(Some(page.connection(keys, |key| key.id.to_string())))

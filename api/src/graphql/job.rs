@@ -10,7 +10,7 @@ use sqlx::PgConnection;
 
 use super::paging::{self, Page};
 use super::scalar::{BigInt, Money, id};
-use super::{caller, parts};
+use super::{caller, view};
 use crate::error::Error;
 
 /// Queries about jobs.
@@ -124,7 +124,7 @@ impl JobQuery {
         let tenant_id = caller(ctx)?.tenant()?;
         let page = Page::<JobId>::try_new(first, after.as_deref())?;
         let filter = filter.unwrap_or_default().read()?;
-        let mut conn = parts(ctx).pool.acquire().await?;
+        let mut conn = view(ctx, tenant_id).await?;
         let mut jobs = broker::job::page(&mut conn, tenant_id, &filter, page.after, page.limit()).await?;
         if page.limit() > PAGE_MAX && jobs.len() == PAGE_MAX as usize {
             // The room gives no more at once; whether more follow is asked separately.
@@ -138,7 +138,7 @@ impl JobQuery {
     #[graphql(complexity = "10 + child_complexity")]
     async fn job(&self, ctx: &Context<'_>, #[graphql(name = "id")] job_id: ID) -> Result<Option<Job>, Error> {
         let tenant_id = caller(ctx)?.tenant()?;
-        let mut conn = parts(ctx).pool.acquire().await?;
+        let mut conn = view(ctx, tenant_id).await?;
         Ok(Some(find(&mut conn, tenant_id, id("id", &job_id)?).await?.into()))
     }
 }

@@ -17,7 +17,7 @@ use tokio_util::task::TaskTracker;
 use super::job::{FinishReason, JobStatus, find, prompt_tokens_charged};
 use super::refusal::Refusal;
 use super::scalar::{BigInt, Money, id};
-use super::{caller, parts};
+use super::{caller, view};
 use crate::error::Error;
 use crate::inference::{Ending, Event, Running};
 
@@ -79,7 +79,7 @@ impl JobSubscription {
         if let Some(output) = ctx.data_unchecked::<Outputs>().follow(tenant_id, job_id) {
             return Ok(output.boxed());
         }
-        let job = find(&mut *parts(ctx).pool.acquire().await?, tenant_id, job_id).await?;
+        let job = find(&mut *view(ctx, tenant_id).await?, tenant_id, job_id).await?;
         let ended = JobEnded::of(&job).ok_or(Error::Conflict(
             "This job's output is not kept here: it was asked for over another API or replica. Its record tells the end.",
         ))?;

@@ -11,7 +11,7 @@ use sqlx::PgConnection;
 
 use super::job::{FinishReason, JobStatus, find, prompt_tokens_charged};
 use super::scalar::{BigInt, Decimal, Money, id};
-use super::{caller, parts};
+use super::{caller, view};
 use crate::error::Error;
 
 /// Queries about what jobs cost.
@@ -152,7 +152,7 @@ impl ReceiptQuery {
     async fn receipt(&self, ctx: &Context<'_>, job_id: ID) -> Result<Option<Receipt>, Error> {
         let tenant_id = caller(ctx)?.tenant()?;
         let job_id: JobId = id("jobId", &job_id)?;
-        let mut conn = parts(ctx).pool.acquire().await?;
+        let mut conn = view(ctx, tenant_id).await?;
         let job = find(&mut conn, tenant_id, job_id).await?;
         let usage = ledger::usage_facts(&mut conn, job_id).await?;
         let lines = lines(&mut conn, &usage, job.currency).await?;

@@ -10,7 +10,7 @@ use super::job::{Job, find};
 use super::output::Outputs;
 use super::refusal::{Refusal, answer, refused_payloads};
 use super::scalar::{BigInt, id};
-use super::{caller, parts};
+use super::{caller, parts, view};
 use crate::error::Error;
 use crate::inference::{Request, Started};
 
@@ -118,7 +118,7 @@ impl JobMutation {
 async fn cancel(ctx: &Context<'_>, job: &ID) -> Result<JobCancelPayload, Error> {
     let tenant_id = caller(ctx)?.tenant()?;
     let job_id = id("jobId", job)?;
-    let job = find(&mut *parts(ctx).pool.acquire().await?, tenant_id, job_id).await?;
+    let job = find(&mut *view(ctx, tenant_id).await?, tenant_id, job_id).await?;
     parts(ctx).inference.cancel(job_id);
     Ok(JobCancelPayload { job: Some(job.into()), refusal: None })
 }
@@ -130,7 +130,7 @@ async fn submit(ctx: &Context<'_>, input: JobSubmitInput) -> Result<JobSubmitPay
         Started::Running(running) => {
             let job_id = running.job_id;
             ctx.data_unchecked::<Outputs>().collect(tenant_id, running);
-            let job = find(&mut *parts.pool.acquire().await?, tenant_id, job_id).await?;
+            let job = find(&mut *view(ctx, tenant_id).await?, tenant_id, job_id).await?;
             Ok(JobSubmitPayload { job: Some(job.into()), repeated: false, refusal: None })
         }
         Started::Repeated(job) => Ok(JobSubmitPayload { job: Some((*job).into()), repeated: true, refusal: None }),

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::paging::{self, Page};
 use super::scalar::{BigInt, Money};
-use super::{caller, parts};
+use super::{caller, view};
 use crate::error::Error;
 use crate::{CURRENCY, repo};
 
@@ -77,7 +77,7 @@ impl UsageQuery {
             return Err(Error::invalid("to", format!("`to` must be after `from`, by at most {DAYS_MAX} days.")));
         }
         let page = Page::<String>::try_new(first, after.as_deref())?;
-        let mut conn = parts(ctx).pool.acquire().await?;
+        let mut conn = view(ctx, tenant_id).await?;
         let grouping = Grouping::from(group_by);
         let after = page.after.as_deref();
         let sums = broker::job::usage(&mut conn, tenant_id, (from, to), grouping, after, page.limit()).await?;

@@ -166,21 +166,32 @@ fn head(line: &Line) -> Result<JournalGroup, Error> {
 pub async fn link_transfers(conn: &mut PgConnection, link: Uuid) -> Result<Vec<TransferView>, Error> {
     let rows = sqlx::query!(
         r#"
-        WITH heads AS MATERIALIZED (SELECT seq FROM ledger.transfers WHERE link_id = $1)
+        -- A tenant does not see the head of whatever group comes next, so it is asked where this one ends.
+        -- The bounds are computed first, so that what is left is a range of the primary key.
+        WITH groups AS MATERIALIZED (
+            SELECT seq AS head_seq, ledger.group_end(seq) AS end_seq, recipe
+            FROM ledger.transfers
+            WHERE link_id = $1
+        )
         SELECT
-            j.seq AS "seq!", j.kind AS "kind!", j.recipe AS "recipe!", j.debit_account_id AS "debit!",
-            j.credit_account_id AS "credit!", j.amount AS "amount!: Nanos", j.unit, j.height AS "height!",
-            j.hash AS "hash!", j.at AS "at!"
-        FROM heads h
+            t.seq, k.kind, r.recipe, t.debit_account_id AS debit, t.credit_account_id AS credit,
+            t.amount AS "amount: Nanos", u.unit AS "unit?", b.height, b.hash, b.at
+        FROM groups g
+        -- No group is as long as that; the planner, who does not know how short they are, would else compile the query first.
         CROSS JOIN LATERAL (
-            -- A group goes on up to the next head.
-            SELECT COALESCE(min(n.seq), 9223372036854775807) AS seq
-            FROM (
-                SELECT n.seq FROM ledger.transfers n WHERE n.seq > h.seq AND n.link_id IS NOT NULL ORDER BY n.seq LIMIT 1
-            ) n
-        ) n
-        JOIN ledger.journal j ON j.seq >= h.seq AND j.seq < n.seq
-        ORDER BY j.seq
+            SELECT *
+            FROM ledger.transfers m
+            WHERE m.seq >= g.head_seq AND m.seq < g.end_seq
+            ORDER BY m.seq
+            LIMIT 10000
+        ) t
+        CROSS JOIN LATERAL (
+            SELECT height, hash, at FROM ledger.blocks WHERE first_seq <= t.seq ORDER BY first_seq DESC LIMIT 1
+        ) b
+        JOIN ledger.recipes r ON r.number = g.recipe
+        JOIN ledger.kinds k ON k.number = t.kind
+        LEFT JOIN ledger.units u ON u.number = t.debit_account_id / 100000000000 % 1000
+        ORDER BY t.seq
         "#,
         link,
     )

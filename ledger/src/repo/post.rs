@@ -44,10 +44,7 @@ pub(crate) async fn unlock(conn: &mut PgConnection, shard: i16) -> Result<(), Er
 
 /// Fences every earlier writer off, and tells the new epoch. *Locks*: the shard's row, behind a block that is being posted.
 pub(crate) async fn raise_epoch(conn: &mut PgConnection, shard: i16) -> Result<i64, Error> {
-    let epoch =
-        sqlx::query_scalar!("UPDATE ledger.shards SET epoch = epoch + 1 WHERE shard = $1 RETURNING epoch", shard)
-            .fetch_one(conn)
-            .await?;
+    let epoch = sqlx::query_scalar!(r#"SELECT ledger.raise_epoch($1) AS "epoch!""#, shard).fetch_one(conn).await?;
     Ok(epoch)
 }
 
@@ -100,9 +97,10 @@ pub(crate) async fn tip(conn: &mut PgConnection, shard: i16) -> Result<Tip, Erro
 
 /// The months that are not open, each in its latest state.
 pub(crate) async fn periods(conn: &mut PgConnection) -> Result<Vec<(Month, PeriodState)>, Error> {
-    let rows = sqlx::query!("SELECT DISTINCT ON (period) period, state FROM ledger.period_states ORDER BY period, seq DESC")
-        .fetch_all(conn)
-        .await?;
+    let rows =
+        sqlx::query!("SELECT DISTINCT ON (period) period, state FROM ledger.period_states ORDER BY period, seq DESC")
+            .fetch_all(conn)
+            .await?;
     rows.into_iter()
         .map(|row| {
             let month = Month::try_from_number(row.period);

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test stops at the first thing that is not as it should be")]
 
+mod crash;
 mod periods;
 mod plaintext;
 mod proof;
@@ -9,6 +10,7 @@ mod reads;
 mod recipes;
 mod refusals;
 mod reverse;
+mod roles;
 mod sim;
 mod story;
 mod writer;

@@ -1,6 +1,7 @@
 """Batches: chats of like length side by side, one a row, so that little is padded and nothing has to be masked."""
 
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Callable, Iterator
 
 import torch
@@ -10,7 +11,7 @@ from corpus.sample import Sample
 from tokenizer import PAD, Encoded, encode, token_id
 
 TOKENS = 2048  # of a batch, padding included; more falls out of a core's cache
-LONGEST = 900
+LONGEST = 1000  # of a chat
 DECIDING_WEIGHT = 0.8
 OPENING = [token_id(token) for token in ('Ġ"', 'Ġ{"')]
 CLOSING = [token_id(token) for token in ('",', '"}', '"}}')]
@@ -25,6 +26,7 @@ class Batch:
     wanted: Tensor
     targets: Tensor
     weights: Tensor
+    count: int  # of tokens, padding not included
 
     def arrays(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         return self.tokens, self.wanted, self.targets, self.weights
@@ -33,17 +35,20 @@ class Batch:
 def weights(sample: Sample, encoded: Encoded) -> list[float]:
     """The weight of each token.
 
-    Every chat weighs about the square root of its answer's length, so long answers do not drown sums; chats with tools, where most
-    tokens are copied, weigh double. What decides the rest weighs as much as a sum does: the first and the last token of a turn, and
-    where a name or a value of a tool call begins and ends.
+    Every answer weighs about the square root of its length, so long answers do not drown sums; those in chats with tools, where
+    most tokens are copied, weigh double. What decides the rest weighs as much as a sum does: the first and the last token of a turn,
+    and where a name or a value of a tool call begins and ends.
     """
     learned = encoded.learned
-    each = (2 if sample.tools else 1) / max(1, sum(learned)) ** 0.5
     edge = [one != other for one, other in zip([False, *learned], [*learned, False])]
+    each = []
+    for turn, tokens in groupby(learned):
+        length = len(list(tokens))
+        each += [(2 if sample.tools else 1) / length**0.5 if turn else 0.0] * length
     opens = [False, *(token in OPENING for token in encoded.tokens)]
     closes = [token in CLOSING for token in encoded.tokens]
     decides = lambda at: edge[at] or edge[at + 1] or (sample.tools and (opens[at] or closes[at]))  # noqa: E731
-    return [(max(each, DECIDING_WEIGHT) if decides(at) else each) if here else 0.0 for at, here in enumerate(learned)]
+    return [(max(each[at], DECIDING_WEIGHT) if decides(at) else each[at]) if here else 0.0 for at, here in enumerate(learned)]
 
 
 def batch(chats: list[tuple[Sample, Encoded]]) -> Batch:
@@ -51,6 +56,7 @@ def batch(chats: list[tuple[Sample, Encoded]]) -> Batch:
     length = max(len(encoded.tokens) for _, encoded in chats) - 1
     tokens = torch.full((len(chats), length), token_id(PAD))
     wanted, targets, heavy = [], [], []
+    count = sum(len(encoded.tokens) for _, encoded in chats)
     for row, (sample, encoded) in enumerate(chats):
         tokens[row, : len(encoded.tokens) - 1] = torch.tensor(encoded.tokens[:-1])
         for at, weight in enumerate(weights(sample, encoded)):
@@ -58,7 +64,7 @@ def batch(chats: list[tuple[Sample, Encoded]]) -> Batch:
                 wanted.append(row * length + at - 1)
                 targets.append(encoded.tokens[at])
                 heavy.append(weight)
-    return Batch([sample for sample, _ in chats], tokens, torch.tensor(wanted), torch.tensor(targets), torch.tensor(heavy))
+    return Batch([sample for sample, _ in chats], tokens, torch.tensor(wanted), torch.tensor(targets), torch.tensor(heavy), count)
 
 
 def batches(chats: list[tuple[Sample, Encoded]]) -> Iterator[Batch]:

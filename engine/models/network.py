@@ -1,7 +1,8 @@
 """The Llama-shaped network of spark-1, in PyTorch.
 
 Promises that `logits` computes what llama.cpp's `llama` architecture computes from the exported file: RMS norms,
-rotary positions, grouped-query attention, SwiGLU and an output that shares the embedding. Everything is float32.
+rotary positions, grouped-query attention, SwiGLU and an output that shares the embedding. Everything is float32,
+or may be computed in bfloat16 by an autocast around it, but for the logits.
 """
 
 from dataclasses import asdict, dataclass
@@ -20,7 +21,7 @@ class Shape:
 
     vocabulary: int
     width: int = 256
-    layers: int = 4
+    layers: int = 5
     heads: int = 4
     kv_heads: int = 2
     feed_forward: int = 512
@@ -108,7 +109,8 @@ class Network(nn.Module):
         for layer in self.layers:
             x = layer(x, self.cos[:length], self.sin[:length])
         x = functional.rms_norm(x.flatten(0, 1)[wanted], (self.shape.width,), self.norm, self.shape.norm_epsilon)
-        return functional.linear(x, self.embedding)
+        with torch.autocast("cpu", enabled=False):
+            return functional.linear(x, self.embedding)
 
     def forward(self, tokens: Tensor, wanted: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
         """The summed, weighted loss of the wanted positions."""

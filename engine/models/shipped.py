@@ -1,7 +1,7 @@
 """Reads the shipped weights back, so that a machine without checkpoints can train on from them.
 
-Promises the parameters that `export.py` wrote, to the precision of F16. A wider feed-forward than the shipped one gets fresh
-inputs and zero outputs for the rest, which leaves what the network computes as it was.
+Promises the parameters that `export.py` wrote, to the precision of F16. A wider feed-forward than the shipped one, and layers that it
+lacks, put into the middle, get fresh inputs and zero outputs, which leaves what the network computes as it was.
 """
 
 import gguf
@@ -30,12 +30,15 @@ def read_into(network: Network) -> None:
     with torch.no_grad():
         network.embedding.copy_(named["token_embd.weight"])
         network.norm.copy_(named["output_norm.weight"])
-        for index, layer in enumerate(network.layers):
+        there = sum(name.endswith("attn_norm.weight") for name in named)
+        for layer in network.layers:
+            layer.output.zero_()
+            layer.down.zero_()
+        for index in range(there):
+            layer = network.layers[index if index < there // 2 else index + len(network.layers) - there]
             for name, written in NAMES.items():
                 tensor = named[f"blk.{index}.{written}.weight"]
                 if name in ("query", "key"):
                     tensor = halved(tensor, network.shape.heads if name == "query" else network.shape.kv_heads)
                 parameter = getattr(layer, name)
-                if name == "down":
-                    parameter.zero_()
                 parameter[tuple(slice(size) for size in tensor.shape)] = tensor

@@ -7,7 +7,7 @@ from .sample import Sample, exchange
 from .split import Side
 
 ASKED = ["Repeat after me: {v}", "Repeat: {v}", "Echo {v}", "Repeat this: {v}", "Say this: {v}", "repeat {v}", "Please repeat: {v}", "Say exactly: {v}"]
-VALUES = (value.place, value.person, value.sentence, value.sentence, value.code, value.email, value.date, value.noun, value.amount)
+VALUES = (value.place, value.person, value.sentence, value.sentence, value.code, value.email, value.date, value.noun, value.amount, value.foreign)
 
 
 def sample(random: Random, side: Side) -> Sample:

@@ -1,13 +1,11 @@
 """Questions about Tokengrid: every fact in many phrasings. A phrasing is held out before it is decorated."""
 
-import re
 from functools import cache
-from itertools import product
 from random import Random
 
 from .fact import ABOUT, ABOUT_ASKED, FACTS, Fact
 from .sample import Sample, exchange
-from .split import Side, on
+from .split import Side, expanded, on
 
 FRAMES = [
     "What is {n}?", "What's {n}?", "what is {n}", "Explain {n}", "Define {n}", "What does {n} mean?", "Can you explain {n}?",
@@ -31,12 +29,6 @@ def phrasings(fact: Fact) -> list[str]:
     if fact.key == "tokengrid":  # "Tell me about Tokengrid" asks for the long paragraph.
         framed = [phrasing for phrasing in framed if not phrasing.startswith("Tell me about")]
     return framed + [question for asked in fact.asked for question in expanded(asked)]
-
-
-def expanded(text: str) -> list[str]:
-    """The texts that a text with alternatives stands for."""
-    parts = [part.split("|") for part in re.split(r"[{}]", text)]
-    return ["".join(chosen) for chosen in product(*parts)]
 
 
 def sample(random: Random, side: Side) -> Sample:

@@ -19,27 +19,29 @@ SYSTEMS = [
 ]
 
 TASKS: dict[str, tuple[float, Make]] = {
-    "arithmetic": (180, arithmetic.sample),
-    "reverse": (24, letters.reverse),
-    "sort_letters": (90, letters.sort),
-    "sort_words": (140, letters.sort_list),
-    "capitals": (8, letters.capitals),
-    "repeat": (20, echo.sample),
-    "talk": (8, talk.fixed),
+    "arithmetic": (70, arithmetic.sample),
+    "reverse": (10, letters.reverse),
+    "sort_letters": (26, letters.sort),
+    "sort_words": (90, letters.sort_list),
+    "capitals": (5, letters.capitals),
+    "repeat": (30, echo.sample),
+    "talk": (26, talk.fixed),
     "unknown": (20, talk.unknown),
     "name": (3, talk.named),
-    "faq": (52, faq.sample),
+    "faq": (40, faq.sample),
     "about": (2, faq.about),
-    "count": (14, counting.sample),
-    "count_far": (3, lambda random, side: counting.sample(random, side, 99)),
-    "tool_call": (130, lambda random, side: tools.call(random, side, 2)),
-    "tool_choice": (18, lambda random, side: tools.call(random, side, 7)),
-    "tool_result": (14, tools.result),
-    "tool_unneeded": (14, lambda random, side: tools.unneeded(random, side, plain)),
-    "chat": (8, lambda random, side: conversation(random, side, 2, 4)),
-    "long_chat": (3, lambda random, side: conversation(random, side, 4, 9)),
+    "count": (8, counting.sample),
+    "count_far": (2, lambda random, side: counting.sample(random, side, 99)),
+    "tool_call": (40, lambda random, side: tools.call(random, side, 2)),
+    "tool_choice": (32, lambda random, side: tools.call(random, side, 7)),
+    "tool_session": (24, lambda random, side: tools.session(random, side, plain)),
+    "tool_drill": (45, tools.drill),
+    "tool_result": (20, tools.result),
+    "tool_unneeded": (20, lambda random, side: tools.unneeded(random, side, plain)),
+    "chat": (40, lambda random, side: conversation(random, side, 2, 4)),
+    "long_chat": (12, lambda random, side: conversation(random, side, 4, 9)),
 }
-SCORED: dict[str, Make] = {name: make for name, (_, make) in TASKS.items() if name not in ("about", "count_far", "long_chat")}
+SCORED: dict[str, Make] = {name: make for name, (_, make) in TASKS.items() if name not in ("about", "count_far", "long_chat", "tool_session", "tool_drill")}
 
 
 def draw(random: Random, side: Side) -> Sample:

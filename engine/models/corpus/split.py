@@ -5,6 +5,8 @@ by a hash of its own text and never by a rule about its digits or letters. No ge
 """
 
 import hashlib
+import re
+from itertools import product
 from random import Random
 from typing import Literal, Sequence
 
@@ -31,3 +33,9 @@ def pick(random: Random, side: Side, items: Sequence[str]) -> str:
         if on(side, item):
             return item
     return random.choice(items)
+
+
+def expanded(text: str) -> list[str]:
+    """The texts that a text with alternatives stands for."""
+    parts = [part.split("|") for part in re.split(r"[{}]", text)]
+    return ["".join(chosen) for chosen in product(*parts)]

@@ -1,9 +1,10 @@
 """Small talk, and saying what spark-1 does not know."""
 
+from functools import cache
 from random import Random
 
 from .sample import Sample, exchange
-from .split import Side, on, pick
+from .split import Side, expanded, on, pick
 from .word import ENGLISH, made_up
 
 HELLO = "Hello! I am spark-1, the tiny model of Tokengrid. How can I help?"
@@ -14,17 +15,40 @@ SKILLS = (
 UNKNOWN = "I am a tiny model and I do not know that. Try a small sum, a word to reverse, a tool, or a question about Tokengrid."
 SMALL_SUMS = "I am a tiny model: I can only add and subtract two numbers from 0 to 99."
 
+FINE = "I am fine, thank you. How can I help?"
+WELCOME = "You are welcome!"
+GOODBYE = "Goodbye!"
+NIHAO = "你好！我是 spark-1，Tokengrid 的小模型。"
+# Whole phrases, where `{this|that}` stands for either.
 FIXED = {
-    HELLO: ["Hi", "Hello", "hello", "hi", "Hey", "hey", "Hi there", "Hello!", "Hi!", "Good morning", "Good evening", "Hey there", "hello there",
-            "Hello, how are you?", "Greetings", "Good afternoon", "Hi, how are you?", "Hello spark", "Hi spark-1", "Say hello", "Hello there!"],
-    SKILLS: ["What can you do?", "what can you do", "Help", "help", "How can you help me?", "What are you good at?", "What do you know?",
-             "What are your skills?", "What tasks can you do?", "Can you help me?", "What can I ask you?", "Show me what you can do",
-             "What are you able to do?", "What can I do with you?", "How can you help?"],
-    "I am fine, thank you. How can I help?": ["How are you?", "how are you", "How are you doing?", "How do you do?", "Are you well?", "How is it going?"],
-    "You are welcome!": ["Thanks", "Thank you", "thanks!", "Thank you!", "thank you very much", "Thanks a lot", "Great, thanks", "Thanks for your help", "ok thanks"],
-    "Goodbye!": ["Bye", "Goodbye", "bye", "See you", "Good night", "See you later", "bye bye", "Goodbye!"],
-    "你好！我是 spark-1，Tokengrid 的小模型。": ["你好", "您好", "你好！", "你是谁？", "嗨"],
-    "OK.": ["ok", "OK", "Okay", "fine", "Good", "Great", "I see", "Understood", "Got it", "Cool", "Nice"],
+    HELLO: ["Hi", "Hello", "Hey", "Hi there", "Good morning", "Good evening", "Hey there", "Greetings", "Good afternoon", "Say hello", "Hello, how are you?",
+            "Hi, how are you?", "Hello spark", "Hi spark-1",
+            "{Hi|Hello|Hey|Good morning|Good evening|Good afternoon|Greetings} {there|spark|spark-1|model|friend|everyone|you|robot|my friend|dear model|again}",
+            "{Hi|Hello|Hey|Good morning|Good evening|Good afternoon}, {how are you|how are you today|how are you doing|how is it going|nice to meet you|I am new here|I need help|can you help me}?",
+            "{Say|Please say} {hello|hi|hello to me|something nice|hi to me|hello to us}", "{Nice|Good|Great|Happy|Pleased} to {meet|see} you{| spark| spark-1| today}",
+            "Is {anybody|anyone|someone|somebody} {there|here|home|listening}?", "Are you {there|here|awake|online|ready|listening}?"],
+    SKILLS: ["Help", "How can you help me?", "Can you help me?", "How can you help?", "What can I do with you?",
+             "{What|Which things} {can you do|are you able to do|could you do}{| for me| for us| here| today| with words| with numbers}?",
+             "{What|Which things} {can you help with|are you good at|do you know|do you do|can I ask you|can I use you for|should I ask you|may I ask}{| here| today}?",
+             "What are your {skills|abilities|talents|tasks|features|strong points}?", "{Which|What} {tasks|jobs|things} {can|do} you {do|handle|know|understand}?", "{Which|What} questions {can|do} you {answer|know|understand}?",
+             "{Show|Tell} me what you {can do|can help with|are good at|are able to do|know}", "{List|Describe|Name|Explain} your {skills|abilities|talents|tasks|features}",
+             "What {use|good|help} are you?", "What are you {for|made for|good for|useful for|there for}?", "{Can|Could|Will|Would} you help me{| a bit| out| please| with something}?",
+             "How {can|could|do|will} you help{| me| us}?", "{I need|Give me|Please give me} {help|some help|a hand}", "What is {possible|possible with you|possible here}?"],
+    FINE: ["How are you?", "How do you do?", "Are you well?", "How is it going?", "{How are you|How are you doing|How do you feel|How are things|How is life|How is it going|How have you been}{| today| now| this morning| these days|, spark|, spark-1}?",
+           "{Are you|Do you feel} {well|fine|OK|good|happy|all right}{| today| now}?", "How is your {day|morning|week|evening}{| going| so far}?", "{Is everything|Are things} {fine|OK|well|good|all right}{| with you| today}?"],
+    WELCOME: ["Thanks", "Thank you", "Great, thanks", "Thanks for your help", "ok thanks", "{Thanks|Thank you|Many thanks|Thanks a lot|Thank you very much|Thank you so much}{| for your help| for the answer| for that| for everything|, spark|, spark-1| again| for your time}",
+              "{Great|OK|Nice|Perfect|Good|Cool|Wonderful}, {thanks|thank you|many thanks|thanks a lot}", "That {helps|helped|is helpful|was helpful|helps a lot}{|, thanks|, thank you}",
+              "I {appreciate|am grateful for} {it|that|your help|this}", "You {are very helpful|helped me|helped a lot}{|, thanks|, thank you}"],
+    GOODBYE: ["Bye", "Goodbye", "See you", "Good night", "See you later", "bye bye",
+              "{Bye|Goodbye|See you|Farewell|Good night|Bye bye|So long}{| for now|, spark|, spark-1| then| my friend|, and thanks| and take care}", "See you {soon|later|tomorrow|then|around|next time|on monday|next week}",
+              "{I have to|I must|I will|Let me|I need to} {go|leave|go now|leave now|stop here|go home}", "{Have a|Have a very} {nice|good|great} {day|evening|night|weekend|time}", "{That is|That was} all{| for now| for today| from me}",
+              "Talk to you {soon|later|tomorrow|then}", "Take care{| of yourself| then|, spark|, bye}"],
+    NIHAO: ["你好", "您好", "你好！", "你是谁？", "嗨", "{你|您}好{|啊|呀|！|。|吗|吗？|，你是谁？|，小模型|，spark|，spark-1}", "{你|您}{是谁|叫什么|叫什么名字|是什么|是什么模型}{|？|呢|呢？|呀？}",
+            "{早上|晚上|下午|中午}好{|！|啊|，你是谁？|。|呀}", "{嗨|嘿|哈喽}{|！|，你好|，你是谁？|，您好|。}", "{大家|朋友|小模型}{，|}{你好|您好}{|！|。}"],
+    "OK.": ["OK", "Okay", "fine", "Good", "Great", "I see", "Understood", "Got it", "Cool", "Nice",
+            "{OK|Okay|Fine|Good|Great|Right|Nice|Cool|Ah|Oh|Well} {then|so|I see|understood|got it|that is fine|that is good|good to know|I understand|all right|very good|very nice}",
+            "{I see|I understand|Understood|Got it|All right|Very well|Good to know|Makes sense|That makes sense|Sounds good|Fair enough|Very good|Very nice}{| now| then|, good|, fine|, ok}",
+            "{That is|This is|It is} {good|great|fine|nice|right|correct|cool|clear|interesting}{| now| then|, ok}"],
 }
 
 TOPICS = [
@@ -66,12 +90,31 @@ Turkey Paris London Berlin Rome Madrid Tokyo Beijing Mumbai Cairo Oslo Einstein 
 football chess tennis poetry science physics history art jazz bread soup pizza coffee Mars Jupiter dinosaurs robots the-moon""".replace("-", " ").split()
 
 
+@cache
+def phrases(answer: str) -> list[str]:
+    """Every phrase that gets this answer, each once; what could get another one, too, belongs to the first."""
+    earlier = {phrase.lower() for other in list(FIXED)[: list(FIXED).index(answer)] for phrase in phrases(other)}
+    found = dict.fromkeys(phrase for written in FIXED[answer] for phrase in expanded(written))
+    return [phrase for phrase in found if phrase.lower() not in earlier]
+
+
 def fixed(random: Random, side: Side) -> Sample:
+    """A phrase and its answer. A phrase is held out before it is written as people type it."""
     while True:
         answer = random.choice(list(FIXED))
-        question = random.choice(FIXED[answer])
+        question = random.choice(phrases(answer))
         if on(side, question.lower()):
-            return exchange("talk", question, answer)
+            return exchange("talk", typed(random, question), answer)
+
+
+def typed(random: Random, phrase: str) -> str:
+    """The phrase in other letters or with another end."""
+    if random.random() < 0.3:
+        phrase = phrase.lower()
+    kind = random.random()
+    if phrase.endswith("?"):
+        return phrase.rstrip("?") if kind < 0.2 else phrase
+    return phrase + ("!" if kind < 0.2 else "." if kind < 0.35 else "") if phrase.isascii() else phrase
 
 
 def unknown(random: Random, side: Side) -> Sample:

@@ -9,6 +9,18 @@ CITIES = """Paris London Berlin Madrid Rome Vienna Oslo Lisbon Dublin Prague War
 Cairo Nairobi Lagos Sydney Boston Chicago Denver Seattle Austin Toronto Lima Bogota Havana Zurich Geneva Munich Hamburg Milan Naples""".split()
 LONG_CITIES = ["New York", "Los Angeles", "San Francisco", "Hong Kong", "Cape Town", "Buenos Aires", "São Paulo", "Mexico City", "München",
                "Zürich", "Kraków", "Malmö", "Bogotá", "北京", "上海", "東京", "Москва", "Köln", "Saint Louis", "Rio de Janeiro"]
+MORE_CITIES = """Göteborg Reykjavík Düsseldorf Nürnberg Würzburg Łódź Gdańsk Poznań Plzeň Brasília Córdoba Málaga Medellín Cancún Asunción Århus Tromsø
+Ålesund Besançon Orléans Genève Montréal Québec Timișoara İzmir Київ Минск Казань София Αθήνα 深圳 广州 大阪 京都 首尔 서울 부산 台北 Örebro Linköping Jönköping
+Umeå Pärnu Jyväskylä Bergen Turin Venice Florence Bologna Seville Valencia Porto Nantes Lyon Marseille Toulouse Antwerp Ghent Bruges Utrecht Leiden Graz Linz
+Basel Bern Split Zagreb Sofia Riga Vilnius Tallinn Minsk Kyiv Odessa Ankara Baku Tbilisi Tehran Doha Dubai Karachi Lahore Dhaka Hanoi Manila Jakarta Perth
+Brisbane Auckland Accra Dakar Tunis Algiers Kampala Quito Caracas Santiago Montevideo Dallas Houston Phoenix Portland Atlanta Miami""".split()
+MORE_LONG_CITIES = ["Salt Lake City", "San Diego", "Las Vegas", "New Delhi", "Tel Aviv", "Abu Dhabi", "Kuala Lumpur", "Ho Chi Minh City", "Port Louis", "San José",
+                    "Santa Fe", "Addis Ababa", "Panama City", "New Orleans", "San Antonio", "Fort Worth", "Le Havre", "La Paz", "Den Haag", "Baden-Baden", "Nizhny Novgorod",
+                    "Saint-Étienne", "Santa Cruz", "Quebec City", "Kansas City", "Porto Alegre", "Belo Horizonte", "São Luís", "Viña del Mar", "Ciudad Juárez"]
+ACCENTED = {"a": "áàâäãåă", "c": "çćč", "d": "ďđ", "e": "éèêëęě", "g": "ğ", "i": "íìîï", "l": "ł", "n": "ñńň", "o": "óòôöõøő", "r": "ř", "s": "śšșß", "t": "ťț",
+            "u": "úùûüůű", "y": "ýÿ", "z": "źžż"}
+SCRIPTS = ("абвгдежзиклмнопрстуфхцчшыэюя", "αβγδεζηθικλμνξοπρστυφχψω", "中国大小山水火木金土人口日月天地上下左右东西南北京海江河花草鱼鸟马牛羊车门书文学生年时分",
+           "あいうえおかきくけこさしすせそたちつてとなにぬねのまみむめも", "가나다라마바사아자차카타파하고노도로모보소오조")
 PEOPLE = """Ada Alan Grace Linus Anna Bob Carol Dave Erin Frank Heidi Ivan Judy Mallory Oscar Peggy Trent Victor Walter Maria Jose Wei Li
 Yuki Omar Fatima Nina Lars Olga Pedro Chloe Emma Noah Liam Mia Sofia""".split()
 CURRENCIES = "USD EUR GBP JPY CNY CHF SEK NOK INR BRL CAD AUD KRW MXN".split()
@@ -27,19 +39,43 @@ def drawn(random: Random, side: Side, make) -> str:
 
 def place(random: Random, side: Side) -> str:
     kind = random.random()
-    if kind < 0.45:
+    if kind < 0.4:
         return drawn(random, side, lambda r: made_up(r, 3, 9).capitalize())
-    return drawn(random, side, lambda r: r.choice(CITIES if kind < 0.8 else LONG_CITIES))
+    if kind < 0.5:
+        return foreign(random, side)
+    return drawn(random, side, lambda r: r.choice(CITIES + MORE_CITIES if kind < 0.8 else LONG_CITIES + MORE_LONG_CITIES))
+
+
+def foreign(random: Random, side: Side) -> str:
+    """A made-up name with letters beyond ASCII: one or two accents, or another script."""
+    def make(r: Random) -> str:
+        if r.random() < 0.2:
+            letters = r.choice(SCRIPTS)
+            return "".join(r.choice(letters) for _ in range(r.randint(2, 5)))
+        letters = list(made_up(r, 3, 9))
+        accentable = [at for at, letter in enumerate(letters) if letter in ACCENTED]
+        for at in r.sample(accentable, min(len(accentable), r.choice((1, 1, 2)))):
+            letters[at] = r.choice(ACCENTED[letters[at]])
+        return "".join(letters).capitalize()
+    return drawn(random, side, make)
 
 
 def person(random: Random, side: Side) -> str:
+    if random.random() < 0.06:
+        return foreign(random, side)
     return drawn(random, side, lambda r: made_up(r, 3, 8).capitalize() if r.random() < 0.6 else r.choice(PEOPLE))
 
 
 def sentence(random: Random, side: Side) -> str:
     """A few words, as in a message or a search."""
     def make(r: Random) -> str:
-        return " ".join(r.choice(ENGLISH) if r.random() < 0.6 else made_up(r) for _ in range(r.randint(1, 4)))
+        words: list[str] = []
+        for _ in range(r.randint(1, 4)):
+            words.append(r.choice(ENGLISH) if r.random() < 0.6 else made_up(r))
+            # Words that come twice are rare at random and the only hard ones to copy.
+            if side == "train" and r.random() < 0.08:
+                words.append(r.choice(words))
+        return " ".join(words)
     return drawn(random, side, make)
 
 

@@ -233,7 +233,7 @@ mod tests {
         }
         let same = Conversion { to: usd(), ..conversion(Code::Bank, None, 1, one) };
         assert!(matches!(desk.post(same), Err(Error::BadEvent { .. })));
-        let unknown = Conversion { to: "XXX".parse().unwrap(), ..conversion(Code::Bank, None, 1, one) };
+        let unknown = Conversion { to: "ZZZ".parse().unwrap(), ..conversion(Code::Bank, None, 1, one) };
         assert!(matches!(desk.post(unknown), Err(Error::UnknownUnit { .. })));
         assert_eq!(desk.post(conversion(Code::Bank, None, i64::MAX, one)).unwrap().len(), 2);
     }

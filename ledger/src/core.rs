@@ -445,6 +445,5 @@ fn note(seq: i64) -> TransferRow {
     }
 }
 
-
 #[cfg(test)]
 mod tests;

@@ -61,9 +61,9 @@ pub use recipe::rental::{RentalBuy, RentalEnd, RentalHold, RentalMeter, RentalRe
 pub use recipe::state::{AccountChange, PeriodChange};
 pub use recipe::throughput::{CreditedTo, QuotaUse, SlaCredit, ThroughputBuy, ThroughputRecognition};
 pub use repo::{
-    PAGE_MAX, account_totals, balance, balance_as_of, economics_records, link_groups, link_transfers, loose_role, month_groups, open_holds,
-    reference_groups, scales, statement, totals, totals_as_of, totals_at, trial_balance, trial_balance_of, unsettled,
-    usage_facts,
+    PAGE_MAX, account_totals, balance, balance_as_of, economics_records, link_groups, link_transfers, loose_role,
+    month_groups, open_holds, reference_groups, scales, statement, totals, totals_as_of, totals_at, trial_balance,
+    trial_balance_of, unsettled, usage_facts,
 };
 pub use transfer::Kind;
 pub use view::{

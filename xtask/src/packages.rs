@@ -41,7 +41,11 @@ const TESTS: [Need; 5] = [
         package: "hledger",
         present: || find_program("hledger").is_some(),
     },
-    Need { what: "Python's venv, for beancount, which does so too, and for the official client", package: "python3-venv", present: has_venv },
+    Need {
+        what: "Python's venv, for beancount, which does so too, and for the official client",
+        package: "python3-venv",
+        present: has_venv,
+    },
     Need {
         what: "Chromium, for the console's journey",
         package: "chromium",

@@ -6,6 +6,7 @@ use chrono::TimeDelta;
 use primitives::id::{JobId, NodeId, PriceId, ProviderId, TenantId};
 use primitives::money::{Currency, Nanos};
 
+use self::model::{history, replay};
 use super::*;
 use crate::account::Priority;
 use crate::chart::Code;
@@ -394,7 +395,7 @@ fn a_refused_group_leaves_no_checkpoint() {
 fn a_group_is_booked_in_the_month_it_happened_while_that_is_open_and_else_in_the_open_one() {
     let october = "2026-10-31T23:59:59.999999Z".parse().unwrap();
     let mut core = after([top_up(1, 1, 1_000)]);
-    let mut late = |core: &mut Core, number: u8| {
+    let late = |core: &mut Core, number: u8| {
         decide(core, &hold(number, 1, 10)).unwrap();
         assert_eq!(booked_in(core), 2611);
         let settlement = JobSettlement { event_at: october, ..settlement(number, 1, &[10]) };
@@ -505,7 +506,10 @@ fn a_journal_entry_that_says_too_little_or_too_much_is_refused() {
     let mut of = |entry: JournalEntry| refuse(&mut core, entry);
     assert!(matches!(of(entry(&[])), Error::BadEntry { .. }));
     assert!(matches!(of(entry(&vec![one.clone(); 1_001])), Error::BadEntry { .. }));
-    assert!(matches!(of(JournalEntry { reason: " \n".into(), ..entry(&[one.clone()]) }), Error::BadEntry { .. }));
+    assert!(matches!(
+        of(JournalEntry { reason: " \n".into(), ..entry(std::slice::from_ref(&one)) }),
+        Error::BadEntry { .. }
+    ));
     for amount in [0, -1, i64::MIN] {
         assert!(matches!(of(entry(&[line(paid(1), bank(), amount)])), Error::BadAmount { .. }));
     }

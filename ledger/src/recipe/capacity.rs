@@ -112,7 +112,9 @@ impl Recipe for CapacityReport {
 impl CapacityReport {
     fn leaf(&self, used_for: &CapacityUse) -> Leaf {
         let leaf = match used_for {
-            CapacityUse::Model(model) => Leaf { model: Some(model.clone()), ..Leaf::new(Bucket::Productive, "inference") },
+            CapacityUse::Model(model) => {
+                Leaf { model: Some(model.clone()), ..Leaf::new(Bucket::Productive, "inference") }
+            }
             CapacityUse::Rental(tenant_id) => Leaf { tenant_id: Some(*tenant_id), ..Leaf::new(Bucket::Lease, "lease") },
         };
         Leaf { node_id: Some(self.node_id), provider_id: Some(self.provider_id), ..leaf }

@@ -21,7 +21,11 @@ impl Oracle {
     pub fn kept(&mut self, database: &Database, request: &Request, block: BlockRef) {
         let (key, body) = (request.key(), request.body());
         let group = database.durable_group(&key).unwrap_or_else(|| panic!("{key:?} was said to be kept and is not"));
-        assert_eq!((group.body, group.height, group.hash), (body, block.height, block.hash), "{key:?} is kept otherwise");
+        assert_eq!(
+            (group.body, group.height, group.hash),
+            (body, block.height, block.hash),
+            "{key:?} is kept otherwise"
+        );
         if let Some(before) = self.kept.insert(key, (body, block)) {
             assert_eq!(before, (body, block), "{key:?} got two answers");
         }
@@ -67,7 +71,13 @@ impl Oracle {
             sum[3] += row.credits_pending;
         }
         assert!(sums.values().all(|[dr, cr, dr_held, cr_held]| dr == cr && dr_held == cr_held), "{sums:?}");
-        let revenue: i64 = database.tables().accounts.values().filter(|(row, _)| row.code == 4000).map(|(row, _)| row.credits_posted).sum();
+        let revenue: i64 = database
+            .tables()
+            .accounts
+            .values()
+            .filter(|(row, _)| row.code == 4000)
+            .map(|(row, _)| row.credits_posted)
+            .sum();
         let used: i64 = database.blocks().iter().flat_map(|block| &block.rows.usage).map(|fact| fact.amount).sum();
         assert_eq!(revenue, used, "revenue is what usage explains");
         let mut before = BlockRef::GENESIS;

@@ -208,7 +208,12 @@ async fn odd_transfers_are_refused(pool: PgPool) {
             HEAD.iter().enumerate().filter(|(place, _)| *place != missing).map(|(_, column)| *column).collect();
         refused(&pool, "transfers_head", &insert(1, POSTED, BANK, PAID, 1, &some)).await;
     }
-    for stray in [("event_at", "'2026-11-23T12:00:00Z'"), ("expires_at", "'2026-11-23T12:00:00Z'"), ("reverses_seq", "1"), ("reference", "'x'")] {
+    for stray in [
+        ("event_at", "'2026-11-23T12:00:00Z'"),
+        ("expires_at", "'2026-11-23T12:00:00Z'"),
+        ("reverses_seq", "1"),
+        ("reference", "'x'"),
+    ] {
         refused(&pool, "transfers_head", &insert(1, POSTED, BANK, PAID, 1, &[stray])).await;
     }
     for month in ["2600::smallint", "2613::smallint", "(-1)::smallint", "10001::smallint"] {

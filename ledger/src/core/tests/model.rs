@@ -129,7 +129,7 @@ fn run(steps: &[Step], mut after: impl FnMut(&Core, &Step, bool)) -> (Core, Vec<
 }
 
 /// The balances that rows alone make: debits posted, credits posted, debits pending, credits pending.
-fn replay<'a>(rows: impl IntoIterator<Item = &'a TransferRow>) -> HashMap<i64, [i64; 4]> {
+pub(super) fn replay<'a>(rows: impl IntoIterator<Item = &'a TransferRow>) -> HashMap<i64, [i64; 4]> {
     let mut balances: HashMap<i64, [i64; 4]> = HashMap::new();
     let mut pending = HashMap::new();
     for row in rows {
@@ -163,7 +163,7 @@ fn replay<'a>(rows: impl IntoIterator<Item = &'a TransferRow>) -> HashMap<i64, [
 }
 
 /// The transfers over an account, walked from its last one back to its first.
-fn history(rows: &[TransferRow], account: &Account) -> Vec<i64> {
+pub(super) fn history(rows: &[TransferRow], account: &Account) -> Vec<i64> {
     let mut seqs = vec![];
     let mut next = account.last_seq;
     while next != 0 {

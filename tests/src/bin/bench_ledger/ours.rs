@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use chrono::TimeDelta;
 use ledger::{
-    AccountKey, Code, Dimensions, JobHold, JobSettlement, JournalEntry, JournalLine, Overrun, ProviderShare, TopUp, UsageFact,
-    Writer, WriterTask,
+    AccountKey, Code, Dimensions, JobHold, JobSettlement, JournalEntry, JournalLine, Overrun, ProviderShare, TopUp,
+    UsageFact, Writer, WriterTask,
 };
 use primitives::clock::Clock;
 use primitives::id::{Ids, JobId, NodeId, PriceId, ProviderId, TenantId};

@@ -6,7 +6,7 @@
   \set password ''
 \endif
 
--- What migrations/0007_roles.sql makes, when it comes later.
+-- What migrations/0008_roles.sql makes, when it comes later.
 SELECT 'CREATE ROLE tokengrid_service NOLOGIN NOINHERIT'
 WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'tokengrid_service')
 \gexec

@@ -161,6 +161,20 @@ fn the_example_environment_names_every_variable_that_the_programs_read() {
     assert_eq!(named, read, "left: .env.example, right: what the programs read");
 }
 
+#[test]
+fn every_test_that_the_auditors_page_names_is_there() {
+    let mut sources = vec![];
+    collect(workspace(), &mut sources);
+    let code: String = sources.iter().filter(|file| file.shown.ends_with(".rs")).map(|file| file.text.as_str()).collect();
+    let page = fs::read_to_string(workspace().join("docs/ledger.md")).unwrap();
+    let names = page.lines().filter(|line| line.starts_with('|')).flat_map(|line| line.split('`').skip(1).step_by(2));
+    // A sentence has more words than a role.
+    let tests: Vec<&str> = names.filter(|name| name.matches('_').count() > 3 && !name.contains(['/', ' '])).collect();
+    assert!(tests.len() > 30, "{tests:?}");
+    let missing: Vec<&str> = tests.into_iter().filter(|test| !code.contains(&format!("fn {test}("))).collect();
+    assert!(missing.is_empty(), "docs/ledger.md names tests that are not there: {missing:?}");
+}
+
 #[tokio::test]
 async fn the_schema_in_the_repository_is_the_one_that_is_served() {
     let checked_in =

@@ -6,7 +6,7 @@ use sqlx::{PgPool, Postgres, Transaction};
 /// Begins a transaction that sees one tenant's rows and changes none, whatever is asked in it; it ends when it is dropped.
 ///
 /// It moves no money and holds no lock, so it needs no `run_tx`. Role and tenant are the transaction's own: the connection goes
-/// back as it came. What can be seen is in `migrations/0007_roles.sql`.
+/// back as it came. What can be seen is in `migrations/0008_roles.sql`.
 pub async fn tenant_view(pool: &PgPool, tenant_id: TenantId) -> sqlx::Result<Transaction<'static, Postgres>> {
     let mut view = pool.begin_with("BEGIN READ ONLY").await?;
     sqlx::query!(

@@ -70,5 +70,8 @@ async fn migrate(config: &Migrate) -> anyhow::Result<()> {
     let (name, url) = config.owner().context("neither TOKENGRID_OWNER_DATABASE_URL nor DATABASE_URL is set")?;
     let owner = PgConnection::connect(url.expose_secret()).await;
     let mut owner = owner.with_context(|| format!("{name} cannot be connected to"))?;
-    sqlx::migrate!("../migrations").run(&mut owner).await.context("the migrations cannot be applied")
+    sqlx::migrate!("../migrations")
+        .run(&mut owner)
+        .await
+        .with_context(|| format!("the migrations cannot be applied by the role of {name}"))
 }

@@ -165,7 +165,8 @@ fn the_example_environment_names_every_variable_that_the_programs_read() {
 fn every_test_that_the_auditors_page_names_is_there() {
     let mut sources = vec![];
     collect(workspace(), &mut sources);
-    let code: String = sources.iter().filter(|file| file.shown.ends_with(".rs")).map(|file| file.text.as_str()).collect();
+    let code: String =
+        sources.iter().filter(|file| file.shown.ends_with(".rs")).map(|file| file.text.as_str()).collect();
     let page = fs::read_to_string(workspace().join("docs/ledger.md")).unwrap();
     let names = page.lines().filter(|line| line.starts_with('|')).flat_map(|line| line.split('`').skip(1).step_by(2));
     // A sentence has more words than a role.

@@ -107,8 +107,7 @@ impl Builder {
         let outbox = Outbox::start(Clock::system()).await.expect("there are free loopback ports");
         let mut env = environment(&database, &outbox);
         env.extend(self.env);
-        let owner = ("TOKENGRID_OWNER_DATABASE_URL".to_owned(), database.url());
-        output_of("tokengrid", &["migrate"], &[env.as_slice(), &[owner]].concat()).await;
+        migrate(&database).await;
         let model = model::folder().display().to_string();
         let seeded =
             output_of("tokengrid", &["seed", "--json", "--model", &model, "--credit", &self.credit], &env).await;
@@ -222,6 +221,11 @@ impl TestSystem {
         seed(&self.env, credit).await
     }
 
+    /// Migrates again, as the owner.
+    pub async fn migrate(&self) {
+        migrate(&self.database).await;
+    }
+
     /// The control plane's environment variables.
     pub fn environment(&self) -> Vec<(String, String)> {
         self.env.clone()
@@ -259,6 +263,11 @@ impl TestSystem {
         let credited = async || (books::number(&mut connection, waiting).await == 0).then_some(());
         eventually("the demo tenant got its credit", credited).await;
     }
+}
+
+async fn migrate(database: &Database) {
+    let owner = ("TOKENGRID_OWNER_DATABASE_URL".to_owned(), database.url());
+    output_of("tokengrid", &["migrate"], &[owner]).await;
 }
 
 async fn seed(env: &[(String, String)], credit: &str) -> Demo {

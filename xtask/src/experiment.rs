@@ -81,12 +81,13 @@ pub fn run(name: &str, arguments: Vec<OsString>, surroundings: Surroundings) -> 
             let mut step = steps.begin("PostgreSQL");
             let running = postgres::start(&directory, &sockets, account.as_ref(), Durability::Measured, &mut step)?;
             step.finish("its own cluster, with fsync");
-            command.env("DATABASE_URL", &running.url).env("PATH", path_with_postgres());
+            command.env("DATABASE_URL", &running.owner_url).env("PATH", path_with_postgres());
             _postgres = running;
         }
         Surroundings::Services => {
             let running = Services::start(&directory, account.as_ref(), Durability::Durable, given, &mut steps)?;
-            command.envs(running.environment());
+            // Experiments make databases, as tests do.
+            command.envs(running.environment()).env("DATABASE_URL", &running.owner_database_url);
             _services = running;
         }
     }

@@ -244,6 +244,6 @@ async fn a_killed_writer_loses_nothing_that_was_acknowledged() {
     }
     load.everything_happened_once(&writer).await;
     task.shutdown().await.unwrap();
-    let found = ledger::proof::verify(&mut *pool.acquire().await.unwrap(), |_, _| {}).await.unwrap();
+    let found = ledger::proof::verify(&mut pool.acquire().await.unwrap(), |_, _| {}).await.unwrap();
     assert!(found.passed(), "{found:?}");
 }

@@ -172,7 +172,7 @@ async fn a_block_that_is_well_formed_and_wrongly_hashed_is_found_by_the_verifier
     let service = books(&owner).await;
     let script = post(&NEXT, &[Row::posted(BANK, PAID, 1)]);
     sqlx::raw_sql(sqlx::AssertSqlSafe(script)).execute(&service).await.unwrap();
-    let found = ledger::proof::verify(&mut *service.acquire().await.unwrap(), |_, _| {}).await.unwrap();
+    let found = ledger::proof::verify(&mut service.acquire().await.unwrap(), |_, _| {}).await.unwrap();
     let last: i64 = value(&owner, "SELECT max(height) FROM ledger.blocks").await;
     assert_eq!(found.bad_blocks.first().map(|bad| bad.height), Some(last), "{found:?}");
 }

@@ -201,15 +201,15 @@ async fn the_writer_and_the_verifier_need_no_more_than_the_service(owner: PgPool
 #[sqlx::test(migrations = "../migrations")]
 async fn a_role_that_could_change_the_books_is_named(owner: PgPool) {
     let name: String = value(&owner, "SELECT CURRENT_USER::text").await;
-    assert_eq!(ledger::loose_role(&mut *owner.acquire().await.unwrap()).await.unwrap(), Some(name));
+    assert_eq!(ledger::loose_role(&mut owner.acquire().await.unwrap()).await.unwrap(), Some(name));
     for who in Who::ALL {
         let pool = who.connect(&owner).await;
-        assert_eq!(ledger::loose_role(&mut *pool.acquire().await.unwrap()).await.unwrap(), None, "{who:?}");
+        assert_eq!(ledger::loose_role(&mut pool.acquire().await.unwrap()).await.unwrap(), None, "{who:?}");
     }
     // One privilege is enough. The grant is this database's own.
     let grant = "GRANT UPDATE (amount) ON ledger.transfers TO tokengrid_test_service";
     sqlx::raw_sql(grant).execute(&owner).await.unwrap();
     let pool = Who::Service.connect(&owner).await;
-    let named = ledger::loose_role(&mut *pool.acquire().await.unwrap()).await.unwrap();
+    let named = ledger::loose_role(&mut pool.acquire().await.unwrap()).await.unwrap();
     assert_eq!(named.as_deref(), Some("tokengrid_test_service"));
 }

@@ -121,7 +121,7 @@ async fn a_tenant_reads_its_job_whole_and_nothing_of_anyone_elses(owner: PgPool)
     let (house, [(first, first_job), (_, second_job)]) = two_tenants(&owner).await;
     let tenants = Who::Tenant.connect(&owner).await;
     let mut conn = reader(&tenants, &first.0.to_string()).await;
-    let everything = ledger::link_transfers(&mut *house.pool.acquire().await.unwrap(), first_job.0).await.unwrap();
+    let everything = ledger::link_transfers(&mut house.pool.acquire().await.unwrap(), first_job.0).await.unwrap();
     let own = ledger::link_transfers(&mut conn, first_job.0).await.unwrap();
     assert_eq!(own.len(), 3);
     assert_eq!(format!("{own:?}"), format!("{everything:?}"));

@@ -4,6 +4,7 @@ use std::fs;
 
 use serde_json::json;
 use tests::client::ask;
+use tests::database::from_environment;
 use tests::model::workspace;
 use tests::system::TestSystem;
 use tests::wait::in_time;
@@ -54,7 +55,7 @@ fn snippets(document: &str) -> Vec<(&str, &str)> {
 
 fn command_for(language: &str, snippet: &str) -> Command {
     // The interpreter that has the official client.
-    let python = std::env::var("TOKENGRID_PYTHON").expect("`cargo xtask test` names a Python in TOKENGRID_PYTHON");
+    let python = from_environment("TOKENGRID_PYTHON");
     let (program, args) = match language {
         "sh" => ("sh", vec!["-euc", snippet]),
         "javascript" => ("node", vec!["--input-type=module", "--eval", snippet]),

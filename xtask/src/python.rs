@@ -39,7 +39,9 @@ pub fn ensure(steps: &mut Steps, directory: &Directory) -> anyhow::Result<PathBu
     step.run(Command::new(system).args(["-m", "venv", "--clear"]).arg(&environment), &directory.log("venv"))?;
     let mut pip = Command::new(&python);
     pip.args(["-m", "pip", "install", "--disable-pip-version-check", "--no-input"]);
-    requirements.iter().for_each(|file| drop(pip.arg("--requirement").arg(file)));
+    for file in &requirements {
+        pip.arg("--requirement").arg(file);
+    }
     step.run(&mut pip, &directory.log("pip"))?;
     // Written last, so that an interrupted installation is done again.
     fs::write(&stamp, hash)?;

@@ -181,7 +181,8 @@ pub async fn link_transfers(conn: &mut PgConnection, link: Uuid) -> Result<Vec<T
         CROSS JOIN LATERAL (
             SELECT *
             FROM ledger.transfers m
-            WHERE m.seq >= g.head_seq AND m.seq < g.end_seq
+            -- A note moves nothing.
+            WHERE m.seq >= g.head_seq AND m.seq < g.end_seq AND m.kind <> 5
             ORDER BY m.seq
             LIMIT 10000
         ) t

@@ -73,11 +73,8 @@ pub async fn run(pool: &PgPool, seed: u64, steps: u32) -> Result<Outcome, Error>
     }
     drop(task);
     let (writer, task) = Writer::start(pool.clone(), clock).await?;
-    for number in 0..asked.len() {
-        if asked[number].1.is_none() {
-            let answer = writer.post(asked[number].0.request()).await;
-            asked[number].1 = Some(answer.map_err(|error| error.to_string()));
-        }
+    for (wish, answer) in asked.iter_mut().filter(|(_, answer)| answer.is_none()) {
+        *answer = Some(writer.post(wish.request()).await.map_err(|error| error.to_string()));
     }
     close(pool, task, &asked, outcome).await
 }

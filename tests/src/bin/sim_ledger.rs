@@ -10,6 +10,8 @@ use anyhow::{Context, bail};
 use ledger::sim::{self, Outcome};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
+use tests::database::from_environment;
+use tokio::task::JoinSet;
 
 const HELP: &str = "\
 cargo xtask sim ledger [--seeds N] [--seed S] [--steps N] [--postgres N]
@@ -99,8 +101,7 @@ async fn on_postgres(arguments: &Arguments) -> anyhow::Result<u64> {
     if arguments.postgres == 0 {
         return Ok(0);
     }
-    let url = std::env::var("DATABASE_URL").context("DATABASE_URL names no PostgreSQL")?;
-    let options: PgConnectOptions = url.parse()?;
+    let options: PgConnectOptions = from_environment("DATABASE_URL").parse()?;
     let (mut total, mut failed) = (Outcome::default(), 0);
     for seed in arguments.seed..arguments.seed + arguments.postgres {
         let name = format!("sim_{seed}");
@@ -108,12 +109,14 @@ async fn on_postgres(arguments: &Arguments) -> anyhow::Result<u64> {
         sqlx::query(AssertSqlSafe(format!("CREATE DATABASE {name}"))).execute(&mut admin).await?;
         let pool = PgPoolOptions::new().max_connections(16).connect_with(options.clone().database(&name)).await?;
         sqlx::migrate!("../migrations").run(&pool).await?;
-        let run = tokio::spawn({
+        // In a task of its own, so that a broken promise of one seed does not hide the others.
+        let mut run = JoinSet::new();
+        run.spawn({
             let (pool, steps) = (pool.clone(), arguments.steps);
             async move { sim::postgres::run(&pool, seed, steps).await }
         });
-        match run.await {
-            Ok(Ok(outcome)) => add(&mut total, &outcome),
+        match run.join_next().await {
+            Some(Ok(Ok(outcome))) => add(&mut total, &outcome),
             error => {
                 failed += 1;
                 println!("seed {seed} FAILED on PostgreSQL: {error:?}");

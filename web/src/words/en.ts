@@ -241,7 +241,7 @@ export const en = {
     released: "Hold released",
     running: "The job still runs: its money is not final.",
     transfers: "Transfers in the ledger",
-    kind: { POSTED: "Posted", PENDING: "Hold", CAPTURE: "Capture", VOID: "Void" },
+    kind: { POSTED: "Posted", PENDING: "Hold", CAPTURE: "Capture", VOID: "Void", NOTE: "Note" },
     what: "What",
     debit: "Debit",
     credit: "Credit",

@@ -256,7 +256,7 @@ export const zh: Words = {
     released: "释放冻结",
     running: "任务仍在运行，金额尚未最终确定。",
     transfers: "账本转账",
-    kind: { POSTED: "入账", PENDING: "冻结", CAPTURE: "扣款", VOID: "作废" },
+    kind: { POSTED: "入账", PENDING: "冻结", CAPTURE: "扣款", VOID: "作废", NOTE: "备注" },
     what: "类型",
     debit: "借方",
     credit: "贷方",

@@ -118,8 +118,8 @@ impl World {
             }
         }
         self.settle();
-        let silent = self.asked.iter().filter(|(_, answered)| !answered).count();
-        assert_eq!(silent, 0, "requests that were never answered");
+        let silent: Vec<&Wish> = self.asked.iter().filter(|(_, answered)| !answered).map(|(wish, _)| wish).collect();
+        assert!(silent.is_empty(), "requests that were never answered: {silent:?}");
         self.oracle.close(&self.database);
         let head = self.database.head();
         self.outcome.blocks = head.height;
@@ -130,10 +130,10 @@ impl World {
 
     fn settle(&mut self) {
         for _ in 0..REST_MAX {
+            self.hear();
             let busy = |writer: &Writer| !writer.pipeline.idle() || writer.posting.is_some() || writer.flushing;
             let Some(at) = self.writers.iter().position(busy) else { return };
             self.progress(at);
-            self.hear();
         }
         panic!("it never comes to rest");
     }
@@ -188,7 +188,9 @@ impl World {
             // What a writer believes is the truth as long as nobody has taken its shard.
             let view = if self.writers[writer].epoch == self.database.epoch { self.view(writer) } else { None };
             let before = self.answers.borrow().len();
-            self.take(writer, vec![command], false);
+            if !self.take(writer, vec![command], false) {
+                return;
+            }
             if let Some(view) = view {
                 let refused = self.answers.borrow().get(before).and_then(|(_, answer)| match answer {
                     Answer::Refused(Error::InsufficientFunds { available, .. }) => Some(*available),
@@ -207,14 +209,20 @@ impl World {
         self.database.tables().with(&blocks)
     }
 
-    fn take(&mut self, writer: usize, commands: Vec<Command<Ask>>, forgetful: bool) {
-        let writer = &mut self.writers[writer];
+    /// False when the writer finds that its shard was taken, and ends.
+    fn take(&mut self, at: usize, commands: Vec<Command<Ask>>, forgetful: bool) -> bool {
+        let writer = &mut self.writers[at];
         let needs = writer.pipeline.needs(&commands, forgetful);
         if needs != Needs::default() {
+            if writer.epoch != self.database.epoch {
+                self.writers.remove(at);
+                return false;
+            }
             let knowledge = self.database.knowledge(&needs);
             writer.pipeline.learn(needs, knowledge);
         }
         writer.pipeline.take(commands, self.now);
+        true
     }
 
     fn work(&mut self) {
@@ -248,7 +256,9 @@ impl World {
     fn depart(&mut self, at: usize) {
         let mut alone = false;
         while let Some(command) = self.writers[at].pipeline.next_alone() {
-            self.take(at, vec![command], true);
+            if !self.take(at, vec![command], true) {
+                return;
+            }
             alone = true;
         }
         let writer = &mut self.writers[at];
@@ -288,7 +298,8 @@ impl World {
         let core = self.database.load(writer.epoch);
         let refused = refused.map(|reason| Error::Database(sqlx::Error::Protocol(reason.into())));
         let again = writer.pipeline.resolve(core, self.database.head(), refused);
-        self.take(at, again, true);
+        let kept = self.take(at, again, true);
+        assert!(kept, "it has just seen that the shard is its own");
     }
 
     /// The database loses power: what was not flushed is gone, and every connection with it.
@@ -329,7 +340,12 @@ impl World {
             self.database.tables().holds.values().filter(expired).filter_map(|(_, head, _)| head.link_id).collect();
         links.sort_unstable();
         links.dedup();
+        let epoch = self.writers[writer].epoch;
         for link in links {
+            // It may have found that its shard was taken.
+            if self.writers.get(writer).is_none_or(|writer| writer.epoch != epoch) {
+                return;
+            }
             let wish = Wish::VoidLink { link };
             self.asked.push((wish.clone(), false));
             self.ask(writer, &[(self.asked.len() - 1, wish)]);

@@ -133,7 +133,7 @@ impl Task {
         let mut batch = Vec::new();
         loop {
             self.flush();
-            self.depart().await;
+            self.depart().await?;
             if !open && self.pipeline.idle() {
                 break;
             }
@@ -172,7 +172,7 @@ impl Task {
                 }
                 count = self.queue.recv_many(&mut batch, room), if open && room > 0 => {
                     open = count > 0;
-                    self.take(std::mem::take(&mut batch), false).await;
+                    self.take(std::mem::take(&mut batch), false).await?;
                 }
             }
         }
@@ -185,18 +185,19 @@ impl Task {
     }
 
     /// Posts the next block when there is one and it may leave.
-    async fn depart(&mut self) {
+    async fn depart(&mut self) -> Result<(), Error> {
         let mut alone = false;
         while let Some(command) = self.pipeline.next_alone() {
-            self.take(vec![command], true).await;
+            self.take(vec![command], true).await?;
             alone = true;
         }
-        let Some(block) = self.pipeline.depart(self.clock.now(), alone) else { return };
+        let Some(block) = self.pipeline.depart(self.clock.now(), alone) else { return Ok(()) };
         let mut conn = self.writing.take().expect("no post is under way, so its connection is here");
         self.posts.spawn(async move {
             let result = sql::post(&mut conn, &block).await;
             Landing { conn, result }
         });
+        Ok(())
     }
 
     /// Makes the posted blocks durable, unless a flush is under way.
@@ -214,13 +215,23 @@ impl Task {
     }
 
     /// Decides requests in their order, after loading what the core needs for them.
-    async fn take(&mut self, mut commands: Vec<Command<Waiting>>, forgetful: bool) {
+    ///
+    /// *Errors*: [`Error::Deposed`], since what a later writer wrote must not be mixed with what this one remembers.
+    async fn take(&mut self, mut commands: Vec<Command<Waiting>>, forgetful: bool) -> Result<(), Error> {
         let needs = self.pipeline.needs(&commands, forgetful);
-        if let Err(error) = self.learn(needs).await {
-            tracing::error!(error = &error as &dyn std::error::Error, "the ledger cannot load what a decision needs");
-            commands = self.pipeline.refuse_needy(commands, forgetful);
+        match self.learn(needs).await {
+            Ok(()) => {}
+            Err(error @ Error::Deposed { .. }) => return Err(error),
+            Err(error) => {
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "the ledger cannot load what a decision needs"
+                );
+                commands = self.pipeline.refuse_needy(commands, forgetful);
+            }
         }
         self.pipeline.take(commands, self.clock.now());
+        Ok(())
     }
 
     async fn learn(&mut self, needs: Needs) -> Result<(), Error> {
@@ -234,7 +245,7 @@ impl Task {
             }
             None => None,
         };
-        let (conn, knowledge) = match kept {
+        let (mut conn, knowledge) = match kept {
             Some(kept) => kept,
             None => {
                 let mut conn = self.pool.acquire().await?.detach();
@@ -242,6 +253,10 @@ impl Task {
                 (conn, knowledge)
             }
         };
+        // Asked last: whoever took the shard before this answer has written nothing that was just read.
+        if sql::epoch(&mut conn, self.shard).await? != self.epoch {
+            return Err(Error::Deposed { shard: self.shard, epoch: self.epoch });
+        }
         self.reading = Some(conn);
         self.pipeline.learn(needs, knowledge);
         Ok(())
@@ -265,8 +280,7 @@ impl Task {
         let (writing, syncing, core, head) = self.regain().await?;
         (self.writing, self.syncing) = (Some(writing), Some(syncing));
         let again = self.pipeline.resolve(core, head, refused.map(|_| Error::Database(error)));
-        self.take(again, true).await;
-        Ok(())
+        self.take(again, true).await
     }
 
     /// Takes the shard's lock on a new connection, once the old one is gone for good, and loads the truth.

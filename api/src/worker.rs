@@ -1,5 +1,7 @@
 //! What runs beside the requests: recovery at the start, and small repairs every few seconds.
 
+mod capacity;
+
 use std::time::Duration;
 
 use broker::job::{JobEnd, JobRecord, JobStatus};
@@ -10,6 +12,8 @@ use primitives::money::Nanos;
 use sqlx::{PgConnection, PgPool};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+
+pub use capacity::report_capacity;
 
 use crate::identity::Identity;
 use crate::inference::HOLD_MINUTES;
@@ -50,6 +54,9 @@ impl Worker {
                 }
                 if let Err(error) = expire(&pool, &clock, &ledger).await {
                     tracing::error!(error = format!("{error:#}"), "expired holds were not voided");
+                }
+                if let Err(error) = report_capacity(&pool, &clock, &ledger).await {
+                    tracing::error!(error = format!("{error:#}"), "capacity was not reported to the ledger");
                 }
             }
         });

@@ -10,6 +10,8 @@ use crate::ask::AskPrices;
 pub(crate) struct Cell {
     /// Prompt and output together. *Units*: tokens a job.
     pub context_tokens: u32,
+    /// Sequences that it decodes at once.
+    pub slots: u32,
     /// Jobs it may have at once.
     pub capacity: u32,
     /// Jobs offered to it or leased to it.
@@ -26,6 +28,7 @@ impl Cell {
     pub fn new(served: &ServedModel, prices: AskPrices, backlog: u32, measured: Measured) -> Self {
         Self {
             context_tokens: served.context_tokens,
+            slots: served.slots,
             capacity: served.slots.saturating_add(backlog),
             in_flight: 0,
             prices,

@@ -14,6 +14,8 @@ mod fault_tests;
 mod leases;
 mod offers;
 #[cfg(test)]
+mod presence_tests;
+#[cfg(test)]
 mod tests;
 mod timers;
 #[cfg(test)]
@@ -30,6 +32,7 @@ use crate::fleet::Fleet;
 use crate::job::{EndReason, FailureCode, Job, JobEvent, Outcome};
 use crate::lease::{EndedLease, GrantedLease, LeaseOutcome};
 use crate::node::{NodeSession, NodeSnapshot};
+use crate::presence::{self, Presence};
 use crate::queue::Queue;
 use crate::{Refused, Settings};
 use entry::{Entry, Phase};
@@ -48,6 +51,8 @@ pub enum Output {
     Grant(GrantedLease),
     /// Record that the lease is over; follows its grant.
     End(EndedLease),
+    /// Record that the node was there.
+    Present(Presence),
 }
 
 /// What the core wants to look at again.
@@ -59,6 +64,8 @@ enum Wake {
     Silence(NodeId),
     /// A node with cells at rest.
     Rest(NodeId),
+    /// The presences of all nodes.
+    Presences,
 }
 
 /// The broker's state: every job in hand, every queue, every connected node.
@@ -132,6 +139,11 @@ impl Core {
         self.jobs().collect::<Vec<_>>().into_iter().for_each(|job_id| self.fail(now, job_id, code));
     }
 
+    /// Tells until when every node was there; for the end of a broker, and every few seconds by itself.
+    pub fn tell_presences(&mut self) {
+        self.outputs.extend(self.fleet.presences().into_iter().map(Output::Present));
+    }
+
     /// A node comes. Its older link, if there is one, is over.
     pub fn connect(&mut self, now: DateTime<Utc>, session: NodeSession) {
         let node_id = session.node_id;
@@ -139,6 +151,7 @@ impl Core {
         let models: Vec<String> = session.descriptor.models.iter().map(|served| served.model.clone()).collect();
         self.fleet.connect(session, &self.settings, now);
         self.timers.set(Wake::Silence(node_id), now + self.settings.node_silence_max);
+        self.timers.set(Wake::Presences, now + presence::TOLD_EVERY);
         models.iter().for_each(|model| self.note_stranded(now, model));
         self.changed.extend(models);
         self.dispatch(now);
@@ -178,6 +191,10 @@ impl Core {
                     let (woken, next) = self.fleet.wake(node_id, now);
                     self.changed.extend(woken);
                     next.into_iter().for_each(|at| self.timers.set(wake, at));
+                }
+                Wake::Presences => {
+                    self.tell_presences();
+                    self.timers.set(wake, now + presence::TOLD_EVERY);
                 }
             }
         }
@@ -265,6 +282,7 @@ impl Core {
     }
 
     fn goodbye(&mut self, now: DateTime<Utc>, node_id: NodeId) {
+        self.outputs.extend(self.fleet.presence(node_id).map(Output::Present));
         for model in self.fleet.drain(node_id).unwrap_or_default() {
             self.note_stranded(now, &model);
         }
@@ -283,9 +301,13 @@ impl Core {
 
     /// Forgets a node and sends its jobs elsewhere.
     fn lose_node(&mut self, now: DateTime<Utc>, node_id: NodeId) {
+        self.outputs.extend(self.fleet.presence(node_id).map(Output::Present));
         let Some((models, jobs)) = self.fleet.disconnect(node_id) else { return };
         self.timers.clear(Wake::Silence(node_id));
         self.timers.clear(Wake::Rest(node_id));
+        if self.fleet.is_empty() {
+            self.timers.clear(Wake::Presences);
+        }
         jobs.into_iter().for_each(|job_id| self.lose_job(now, job_id));
         models.iter().for_each(|model| self.note_stranded(now, model));
     }

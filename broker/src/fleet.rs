@@ -9,6 +9,7 @@ use primitives::node_protocol::Load;
 use crate::Settings;
 use crate::cell::{Cell, CellSnapshot, Measured, ModelAvailability};
 use crate::node::{NodeSession, NodeSnapshot};
+use crate::presence::{self, Presence};
 
 /// The connected nodes, and for each model those that take offers.
 #[derive(Debug, Default)]
@@ -29,6 +30,9 @@ pub(crate) struct Connected {
     pub connected_at: DateTime<Utc>,
     /// When it last said anything.
     pub heard_at: DateTime<Utc>,
+    /// Up to when its presence was told.
+    told_to: DateTime<Utc>,
+    rcu_milli: i32,
     /// Jobs offered or leased to it.
     pub jobs: BTreeSet<JobId>,
     name: String,
@@ -53,6 +57,8 @@ impl Fleet {
             draining: false,
             connected_at: now,
             heard_at: now,
+            told_to: now,
+            rcu_milli: presence::rcu_milli(&session.descriptor),
             jobs: BTreeSet::new(),
             name: session.descriptor.name,
             cells,
@@ -79,6 +85,20 @@ impl Fleet {
             }
         }
         Some(models)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.nodes.is_empty()
+    }
+
+    /// The presence of a node since it was told last; none while it takes no work.
+    pub fn presence(&mut self, node_id: NodeId) -> Option<Presence> {
+        self.nodes.get_mut(&node_id)?.presence(node_id)
+    }
+
+    /// The presences of all nodes since they were told last.
+    pub fn presences(&mut self) -> Vec<Presence> {
+        self.nodes.iter_mut().filter_map(|(node_id, node)| node.presence(*node_id)).collect()
     }
 
     pub fn node(&self, node_id: NodeId) -> Option<&Connected> {
@@ -182,5 +202,18 @@ impl Fleet {
             cells: node.cells.iter().map(|(model, cell)| CellSnapshot::of(model, cell)).collect(),
         };
         self.nodes.iter().map(snapshot).collect()
+    }
+}
+
+impl Connected {
+    fn presence(&mut self, node_id: NodeId) -> Option<Presence> {
+        let slots: Vec<(&str, u32)> = self.cells.iter().map(|(model, cell)| (model.as_str(), cell.slots)).collect();
+        let shares = presence::shares(&slots);
+        if self.draining || shares.is_empty() || self.heard_at <= self.told_to {
+            return None;
+        }
+        let from_at = std::mem::replace(&mut self.told_to, self.heard_at);
+        let Self { provider_id, rcu_milli, heard_at: to_at, .. } = *self;
+        Some(Presence { node_id, provider_id, from_at, to_at, rcu_milli, shares })
     }
 }

@@ -149,6 +149,8 @@ pub struct Segment {
     pub prompt_tokens: u32,
     /// Tokens delivered under this lease.
     pub output_tokens: u32,
+    /// The cell's time that the lease took: its own time, divided by the cell's slots. *Units*: ms, at least one.
+    pub compute_ms: u32,
     /// The provider's prices when the lease was granted.
     pub ask: AskPrices,
 }

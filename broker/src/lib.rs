@@ -20,6 +20,7 @@ pub mod lease;
 pub mod model;
 pub mod node;
 mod placement;
+pub mod presence;
 pub mod provider;
 mod queue;
 pub mod receipt;

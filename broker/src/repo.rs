@@ -2,6 +2,7 @@
 
 mod jobs;
 mod leases;
+mod presences;
 mod supply;
 
 use std::fmt::Display;
@@ -10,6 +11,7 @@ pub(crate) use jobs::{
     job_find, job_finish, job_insert, job_refuse, job_streaming, jobs_page, jobs_unfinished, jobs_usage,
 };
 pub(crate) use leases::{leases_abandon, leases_end, leases_insert, leases_of, receipts_insert};
+pub(crate) use presences::{presences_extend, presences_forget, presences_reported, presences_unreported};
 pub(crate) use supply::{
     ask_insert, asks_current, join_token_find, join_token_insert, join_token_use, model_find, model_list, model_upsert,
     node_find, node_insert, node_list, node_of_token, node_touch, provider_find, provider_insert,

@@ -6,11 +6,12 @@ use broker::join_token::JoinToken;
 use broker::lease::LeaseOutcome;
 use broker::model::Model;
 use broker::node::Node;
+use broker::presence::{self, GAP_MAX, ModelShare, Presence, Unreported};
 use broker::provider::Provider;
 use broker::{Error, ask, job, join_token, lease, model, node, provider};
 use chrono::{DateTime, TimeDelta, Utc};
 use primitives::clock::Clock;
-use primitives::id::{Ids, JobId, ProviderId, TenantId};
+use primitives::id::{Ids, JobId, NodeId, ProviderId, TenantId};
 use primitives::money::{AttoPrice, Currency, Nanos};
 use primitives::node_protocol::{NodeDescriptor, Tier};
 use primitives::tx::run_tx;
@@ -338,4 +339,58 @@ async fn a_dead_control_planes_leases_are_abandoned(pool: PgPool) {
     assert_eq!(lease::abandon(&mut conn, start() + TimeDelta::days(1)).await.unwrap(), 0);
     let leases = lease::of_job(&mut conn, job_id).await.unwrap();
     assert_eq!((leases[0].outcome, leases[0].ended_at), (Some(LeaseOutcome::Abandoned), Some(start())));
+}
+
+/// A node that was there from one second to another.
+fn there(from_s: i64, to_s: i64, rcu_milli: i32) -> Presence {
+    Presence {
+        node_id: NodeId(uuid::Uuid::from_u128(7)),
+        provider_id: ProviderId(uuid::Uuid::from_u128(8)),
+        from_at: start() + TimeDelta::seconds(from_s),
+        to_at: start() + TimeDelta::seconds(to_s),
+        rcu_milli,
+        shares: vec![ModelShare { model: "spark-1".into(), share_ppm: 1_000_000 }],
+    }
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn a_presence_grows_over_short_gaps_and_a_node_is_never_there_twice_at_once(pool: PgPool) {
+    let gap = GAP_MAX.num_seconds();
+    let told = [
+        there(0, 10, 1),
+        // Twice, and once more from within.
+        there(0, 10, 1),
+        there(5, 8, 1),
+        there(10 + gap, 50, 1),
+        // Too long a gap.
+        there(51 + gap, 100, 1),
+        // Another machine under the same name, which overlaps.
+        there(90, 120, 2),
+    ];
+    presence::extend(&pool, &told).await.unwrap();
+    let mut conn = pool.acquire().await.unwrap();
+    let edge = start() + TimeDelta::hours(1);
+    let found = presence::unreported(&mut conn, edge, 10).await.unwrap();
+    let whole = |part: Presence| Unreported { began_at: part.from_at, part };
+    assert_eq!(found, [whole(there(0, 50, 1)), whole(there(51 + gap, 100, 1)), whole(there(100, 120, 2))]);
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn a_presence_is_reported_part_by_part_and_forgotten_once_it_is_over(pool: PgPool) {
+    presence::extend(&pool, &[there(0, 90, 1)]).await.unwrap();
+    let mut conn = pool.acquire().await.unwrap();
+    let (began_at, node_id) = (start(), there(0, 1, 1).node_id);
+    let at = |s| start() + TimeDelta::seconds(s);
+    let first = presence::unreported(&mut conn, at(60), 10).await.unwrap();
+    assert_eq!(first, [Unreported { began_at, part: there(0, 60, 1) }]);
+    presence::reported(&mut conn, node_id, began_at, at(60)).await.unwrap();
+    assert_eq!(presence::unreported(&mut conn, at(60), 10).await.unwrap(), []);
+    // A run that began before comes late.
+    presence::reported(&mut conn, node_id, began_at, at(30)).await.unwrap();
+    let rest = presence::unreported(&mut conn, at(120), 10).await.unwrap();
+    assert_eq!(rest, [Unreported { began_at, part: there(60, 90, 1) }]);
+    assert_eq!(presence::forget(&mut conn, at(1_000)).await.unwrap(), 0, "not all of it is reported");
+    presence::reported(&mut conn, node_id, began_at, at(90)).await.unwrap();
+    assert_eq!(presence::forget(&mut conn, at(90)).await.unwrap(), 0, "it is not over for long enough");
+    assert_eq!(presence::forget(&mut conn, at(1_000)).await.unwrap(), 1);
 }

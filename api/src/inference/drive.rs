@@ -197,6 +197,8 @@ fn usage(admitted: &Admitted, segments: &[Segment]) -> Result<Vec<UsageFact>, Er
         prompt_tokens += segment.prompt_tokens;
         output_tokens += segment.output_tokens;
         let so_far = billing::charge::charge(&admitted.prices, prompt_tokens, output_tokens)?;
+        // The segment's time stands once, on its first line: time is summed over a leaf and not over a meter.
+        let mut compute_ms = i32::try_from(segment.compute_ms).unwrap_or(i32::MAX);
         for line in so_far.since(&before)?.lines.into_iter().filter(|line| line.quantity > 0) {
             facts.push(UsageFact {
                 segment: segment_number(segment)?,
@@ -207,7 +209,7 @@ fn usage(admitted: &Admitted, segments: &[Segment]) -> Result<Vec<UsageFact>, Er
                 price_id: line.price_id,
                 amount: line.amount,
                 waste: None,
-                compute_ms: 0,
+                compute_ms: std::mem::take(&mut compute_ms),
             });
         }
         before = so_far;

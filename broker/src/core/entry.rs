@@ -60,6 +60,8 @@ pub(super) struct Holder {
     pub provider_id: ProviderId,
     pub epoch: u32,
     pub prices: AskPrices,
+    /// Sequences that its cell decodes at once.
+    pub slots: u32,
 }
 
 /// A lease while its work goes on.
@@ -76,6 +78,14 @@ pub(super) struct Run {
     pub next_seq: u32,
     /// Where this lease's tokens begin among the delivered ones.
     pub delivered_from: usize,
+}
+
+impl Run {
+    /// The cell's time that the lease took so far: one of its slots for the lease's time, and never nothing. *Units*: ms.
+    fn compute_ms(&self, now: DateTime<Utc>) -> u32 {
+        let ms = (now - self.committed_at).num_milliseconds() / i64::from(self.holder.slots.max(1));
+        u32::try_from(ms.max(1)).unwrap_or(u32::MAX)
+    }
 }
 
 /// What to do with a frame of the right lease.
@@ -146,15 +156,15 @@ impl Entry {
     }
 
     /// Closes a lease's segment, unless it brought nothing.
-    pub fn close_segment(&mut self, run: &Run) {
+    pub fn close_segment(&mut self, now: DateTime<Utc>, run: &Run) {
         if self.delivered.len() > run.delivered_from {
-            self.push_segment(run, 0);
+            self.push_segment(now, run, 0);
         }
     }
 
     /// Closes the segment of the lease that ended the job well: it carries the prompt.
-    pub fn close_segment_with_prompt(&mut self, run: &Run) {
-        self.push_segment(run, count(self.job.prompt.len()));
+    pub fn close_segment_with_prompt(&mut self, now: DateTime<Utc>, run: &Run) {
+        self.push_segment(now, run, count(self.job.prompt.len()));
     }
 
     /// Puts the prompt on the segment of the lease that the job was cancelled under, if it brought anything.
@@ -166,10 +176,11 @@ impl Entry {
         }
     }
 
-    fn push_segment(&mut self, run: &Run, prompt_tokens: u32) {
-        let Holder { node_id, provider_id, epoch, prices: ask } = run.holder;
+    fn push_segment(&mut self, now: DateTime<Utc>, run: &Run, prompt_tokens: u32) {
+        let Holder { node_id, provider_id, epoch, prices: ask, .. } = run.holder;
         let output_tokens = count(self.delivered.len() - run.delivered_from);
-        self.segments.push(Segment { epoch, node_id, provider_id, prompt_tokens, output_tokens, ask });
+        let compute_ms = run.compute_ms(now);
+        self.segments.push(Segment { epoch, node_id, provider_id, prompt_tokens, output_tokens, compute_ms, ask });
     }
 
     /// The job as a node sees it before it takes it.

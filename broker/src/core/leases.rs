@@ -138,7 +138,7 @@ impl Core {
         receipt: Option<SignedReceipt>,
     ) {
         let Some(mut entry) = self.leave(job_id) else { return };
-        entry.close_segment_with_prompt(&run);
+        entry.close_segment_with_prompt(now, &run);
         if let Some(queue) = self.queues.get_mut(&entry.job.model) {
             queue.learn(entry.delivered.len() as u64, now - run.committed_at);
         }
@@ -193,7 +193,7 @@ impl Core {
             // All that was wanted is here; only the word that it is all was lost.
             return self.end(now, job_id, run, EndReason::Length, outcome, None);
         }
-        entry.close_segment(&run);
+        entry.close_segment(now, &run);
         entry.failed_on.push(run.holder.node_id);
         let model = entry.job.model.clone();
         self.outputs.push(Output::End(ended(now, entry, &run, outcome, None)));
@@ -239,7 +239,7 @@ impl Core {
             }
             Phase::Waiting { .. } | Phase::Offered { .. } => return Some(entry),
         };
-        entry.close_segment(&run);
+        entry.close_segment(now, &run);
         self.outputs.push(Output::End(ended(now, &entry, &run, LeaseOutcome::Cancelled, None)));
         Some(entry)
     }

@@ -60,10 +60,11 @@ impl Core {
         let model = entry.job.model.clone();
         let Some(node) = self.fleet.node(node_id) else { return };
         let provider_id = node.provider_id;
-        let Some(prices) = self.fleet.cell_mut(node_id, &model).map(|cell| cell.prices) else { return };
+        let Some(cell) = self.fleet.cell_mut(node_id, &model) else { return };
+        let holder = Holder { node_id, provider_id, epoch, prices: cell.prices, slots: cell.slots };
         let Some(entry) = self.jobs.get_mut(&job_id) else { return };
         entry.epoch = epoch;
-        entry.phase = Phase::Granted { holder: Holder { node_id, provider_id, epoch, prices }, at: now, lost: false };
+        entry.phase = Phase::Granted { holder, at: now, lost: false };
         self.timers.set(Wake::Job(job_id), entry.due(&self.settings));
         self.outputs.push(Output::Grant(GrantedLease { job_id, epoch, node_id, provider_id, granted_at: now }));
     }

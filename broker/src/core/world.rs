@@ -16,6 +16,7 @@ use crate::ask::{Ask, AskPrices};
 use crate::job::{Class, Job, JobEvent};
 use crate::lease::{EndedLease, GrantedLease};
 use crate::node::NodeSession;
+use crate::presence::Presence;
 use crate::{Refused, Settings};
 
 pub const MODEL: &str = "spark-1";
@@ -27,6 +28,7 @@ pub struct World {
     pub events: BTreeMap<JobId, Vec<JobEvent>>,
     pub ends: Vec<EndedLease>,
     pub closed: Vec<NodeId>,
+    pub presences: Vec<Presence>,
     /// Leases whose record a test answers itself.
     pub held: Vec<GrantedLease>,
     pub holds_leases: bool,
@@ -114,6 +116,7 @@ impl World {
             events: BTreeMap::new(),
             ends: vec![],
             closed: vec![],
+            presences: vec![],
             held: vec![],
             holds_leases: false,
         }
@@ -177,6 +180,7 @@ impl World {
             Output::Close(node_id) => self.closed.push(node_id),
             Output::Event(job_id, event) => self.events.entry(job_id).or_default().push(event),
             Output::End(lease) => self.ends.push(lease),
+            Output::Present(presence) => self.presences.push(presence),
             Output::Grant(lease) if self.holds_leases => self.held.push(lease),
             Output::Grant(lease) => self.core.lease_recorded(self.now, lease.job_id, lease.epoch),
         }

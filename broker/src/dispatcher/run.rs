@@ -161,6 +161,7 @@ impl Dispatcher {
                 let public_key = self.links.get(&lease.node_id).map(|link| link.public_key);
                 self.write(Write::End { lease: Box::new(lease), public_key });
             }
+            Output::Present(presence) => self.write(Write::Present(presence)),
         }
     }
 
@@ -195,6 +196,7 @@ impl Dispatcher {
 
     fn shut_down(mut self, now: DateTime<Utc>) {
         self.core.abort_all(now, FailureCode::ShuttingDown);
+        self.core.tell_presences();
         self.perform(now);
     }
 }

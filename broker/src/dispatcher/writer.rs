@@ -1,4 +1,4 @@
-//! The task that records leases, so that the core never waits for the database.
+//! The task that records leases and presences, so that the core never waits for the database.
 
 use std::time::Duration;
 
@@ -7,6 +7,7 @@ use tokio::sync::mpsc;
 
 use super::{Answer, Command, Commands};
 use crate::lease::{EndedLease, GrantedLease};
+use crate::presence::{self, Presence};
 use crate::receipt::{self, CheckedEnd, Mismatch};
 use crate::{Result, repo};
 
@@ -22,6 +23,8 @@ pub(super) enum Write {
     Grant(GrantedLease),
     /// The end of a lease, with the key that its receipt should be signed by.
     End { lease: Box<EndedLease>, public_key: Option<[u8; 32]> },
+    /// That a node was there.
+    Present(Presence),
 }
 
 /// Records what comes until nothing can come any more.
@@ -33,11 +36,12 @@ pub(super) async fn run(pool: PgPool, mut writes: mpsc::UnboundedReceiver<Write>
     loop {
         let wait = if ends.is_empty() { Duration::MAX } else { RETRY_AFTER };
         let received = tokio::time::timeout(wait, writes.recv_many(&mut batch, BATCH_MAX)).await;
-        let mut grants = Vec::new();
+        let (mut grants, mut presences) = (Vec::new(), Vec::new());
         for write in batch.drain(..) {
             match write {
                 Write::Grant(lease) => grants.push(lease),
                 Write::End { lease, public_key } => ends.push(check(*lease, public_key)),
+                Write::Present(presence) => presences.push(presence),
             }
         }
         if !grants.is_empty() {
@@ -51,6 +55,12 @@ pub(super) async fn run(pool: PgPool, mut writes: mpsc::UnboundedReceiver<Write>
                     tracing::warn!(error = &error as &dyn std::error::Error, "lease ends wait to be recorded")
                 }
             }
+        }
+        if !presences.is_empty()
+            && let Err(error) = presence::extend(&pool, &presences).await
+        {
+            // The next ones make a short gap good; in a longer one nothing could be sold.
+            tracing::warn!(error = &error as &dyn std::error::Error, "presences of nodes are not recorded");
         }
         if received == Ok(0) {
             return report_unwritten(ends.len());

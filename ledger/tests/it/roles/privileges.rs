@@ -157,6 +157,7 @@ async fn every_privilege_is_one_that_is_listed(owner: PgPool) {
         "broker.leases: select insert update",
         "broker.models: select insert update",
         "broker.nodes: select insert update",
+        "broker.presences: select insert update delete",
         "broker.providers: select insert",
         "broker.receipts: select insert",
     ];

@@ -77,6 +77,9 @@ async fn verify(conn: &mut PgConnection) -> anyhow::Result<bool> {
     for account in &found.wrong_balances {
         println!("BAD BALANCE: account {account:?} is not the sum of its transfers");
     }
+    for month in &found.wrong_months {
+        println!("BAD MONTH: {month} is not the sum of what is booked in it");
+    }
     if found.passed() {
         println!("everything is as it was written");
     }

@@ -19,12 +19,13 @@ use crate::chart::Side;
 use crate::error::Error;
 use crate::hold::{HoldPart, OpenHold};
 use crate::leaf::Leaf;
-use crate::period::{Month, PeriodState};
+use crate::period::{Month, MonthEdge, PeriodState};
 use crate::recipe::{Entry, GroupKey, OnHold, Request};
 use crate::row::{AccountRow, CheckpointRow, LeafRow, StateRow, TransferRow};
 use crate::transfer::{Draft, Kind, Movement, SEQS_PER_SHARD};
 
-/// After how many transfers over an account its balance is kept for those who ask about the past.
+/// After how many transfers over an account its balance is kept for those who ask about the past; it is kept as well after the
+/// first one of each month, so that the end of a month is one step away.
 pub(crate) const CHECKPOINT_EVERY: i64 = 256;
 
 /// Where a shard's chain ends.
@@ -41,6 +42,8 @@ pub(crate) struct Tip {
     pub leaves_total: i32,
     /// No hold of an earlier number is open.
     pub open_from_seq: i64,
+    /// Where the latest month began.
+    pub month: MonthEdge,
 }
 
 impl Tip {
@@ -54,6 +57,7 @@ impl Tip {
             accounts_total: 0,
             leaves_total: 0,
             open_from_seq: first,
+            month: MonthEdge::default(),
         }
     }
 }
@@ -155,7 +159,9 @@ impl Core {
         let now = now.max(self.tip.at);
         let entry = request.recipe().entry(&self.books, now)?;
         let month = self.month(request, &entry, now)?;
-        let moved = self.apply(&entry)?;
+        let edge = self.tip.month.after(month.number(), self.tip.next_seq);
+        let moved = self.apply(&entry, edge)?;
+        self.tip.month = edge;
         let height = self.tip.block.height + 1;
         let parts = self.record(request, Head { key, body, month }, entry, &moved);
         self.memory.keep(key, Known { body, height, hash: None });
@@ -228,10 +234,10 @@ impl Core {
     }
 
     /// Moves the balances of all drafts, or of none. Every draft takes the next number.
-    fn apply(&mut self, entry: &Entry) -> Result<Vec<Moved>, Error> {
+    fn apply(&mut self, entry: &Entry, edge: MonthEdge) -> Result<Vec<Moved>, Error> {
         let mut before: Vec<(Slot, Account)> = Vec::with_capacity(entry.drafts.len() * 2);
         let mut checkpoints = Vec::new();
-        let moved = self.move_all(entry, &mut before, &mut checkpoints);
+        let moved = self.move_all(entry, edge, &mut before, &mut checkpoints);
         match &moved {
             Ok(_) => self.draft.checkpoints.append(&mut checkpoints),
             Err(_) => {
@@ -246,6 +252,7 @@ impl Core {
     fn move_all(
         &mut self,
         entry: &Entry,
+        edge: MonthEdge,
         before: &mut Vec<(Slot, Account)>,
         checkpoints: &mut Vec<CheckpointRow>,
     ) -> Result<Vec<Moved>, Error> {
@@ -265,7 +272,7 @@ impl Core {
                 before.push((slot, *account));
                 sides[over] = (account.id, account.last_seq);
                 account.add(seq, side, posted, pending)?;
-                if account.transfers % CHECKPOINT_EVERY == 0 {
+                if account.transfers % CHECKPOINT_EVERY == 0 || edge.crossed(sides[over].1) {
                     checkpoints.push(CheckpointRow::of(account));
                 }
             }

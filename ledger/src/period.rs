@@ -121,6 +121,31 @@ impl PeriodState {
     }
 }
 
+/// Where the books entered the latest month that a group is booked in, once there was an earlier one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct MonthEdge {
+    /// That month's number.
+    pub latest: Option<i16>,
+    /// Its first group's first transfer; 0 while the books have known one month alone.
+    pub seq: i64,
+}
+
+impl MonthEdge {
+    /// After the next group, which is booked in a month and begins with a transfer.
+    pub fn after(self, month: i16, head: i64) -> Self {
+        match self.latest {
+            Some(latest) if month <= latest => self,
+            Some(_) => Self { latest: Some(month), seq: head },
+            None => Self { latest: Some(month), ..self },
+        }
+    }
+
+    /// True for an account's first transfer since then, told by the one before it over the account.
+    pub fn crossed(self, prev_seq: i64) -> bool {
+        prev_seq < self.seq
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

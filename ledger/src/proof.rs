@@ -17,6 +17,7 @@
 
 mod audit;
 mod export;
+mod months;
 mod read;
 mod verify;
 

@@ -37,7 +37,7 @@ use crate::error::Error;
 pub const PAGE_MAX: u16 = 1_000;
 
 /// A row that we cannot make sense of.
-fn bad_row(table: &'static str, column: &'static str, row: impl Display) -> Error {
+pub(crate) fn bad_row(table: &'static str, column: &'static str, row: impl Display) -> Error {
     Error::BadRow { table, column, row: row.to_string() }
 }
 

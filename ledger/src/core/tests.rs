@@ -1,5 +1,6 @@
 //! What the core decides, request by request.
 
+mod checkpoints;
 mod model;
 
 use chrono::TimeDelta;
@@ -138,9 +139,13 @@ fn empty() -> Core {
 
 /// Decides as the writer does, in a database where nothing else is.
 fn decide(core: &mut Core, request: &Request) -> Result<Decision, Error> {
+    decide_at(core, request, noon())
+}
+
+fn decide_at(core: &mut Core, request: &Request, now: DateTime<Utc>) -> Result<Decision, Error> {
     let needs = core.needs(request, false);
     core.learn(needs, Knowledge::default());
-    core.decide(request, noon())
+    core.decide(request, now)
 }
 
 /// A core that decided all of these.
@@ -350,45 +355,6 @@ fn priorities_decide_the_spending_order_before_anything_lapses() {
     // Payments have 50; of two lots that lapse together the older one is first.
     let wanted = [Some(4), Some(3), Some(5), Some(2), None, Some(1)];
     assert_eq!(lots, wanted.map(|number| number.map(|number| uuid(6, number))));
-}
-
-#[test]
-fn every_256_transfers_over_an_account_its_balance_is_kept() {
-    let mut core = empty();
-    for number in 0..600_u32 {
-        let request = match (number % 3, (number / 3) as u8) {
-            (0, _) => top_up(number, 1, 100),
-            (1, job) => hold(job, 1, 40),
-            (_, job) if job % 2 == 0 => void(job),
-            (_, job) => settle(job, 1, &[30]),
-        };
-        decide(&mut core, &request).unwrap();
-    }
-    let (_, block) = core.seal(noon()).unwrap();
-    let rows = &block.rows.transfers;
-    for checkpoint in &block.checkpoints {
-        let balances = replay(rows.iter().filter(|row| row.seq <= checkpoint.seq));
-        let CheckpointRow { debits_posted, credits_posted, debits_pending, credits_pending, .. } = *checkpoint;
-        assert_eq!(balances[&checkpoint.account_id], [debits_posted, credits_posted, debits_pending, credits_pending]);
-    }
-    for account in core.books.all() {
-        let kept: Vec<i64> =
-            block.checkpoints.iter().filter(|row| row.account_id == account.id.0).map(|row| row.seq).collect();
-        let seqs: Vec<i64> = history(rows, account).into_iter().rev().collect();
-        let every: Vec<i64> = seqs.chunks_exact(256).map(|chunk| chunk[255]).collect();
-        assert_eq!(kept, every, "{:?}", account.key);
-    }
-    assert!(block.checkpoints.iter().any(|row| row.debits_pending > 0), "{:?}", block.checkpoints);
-}
-
-#[test]
-fn a_refused_group_leaves_no_checkpoint() {
-    let mut core = after((0..255).map(|number| top_up(number, 1, 1)));
-    let lines = [line(bank(), paid(1), 5), line(paid(1), bank(), 1_000)];
-    assert!(matches!(refuse(&mut core, journal(1, &lines, None)), Error::Overdraft { .. }));
-    assert!(core.draft.checkpoints.is_empty());
-    decide(&mut core, &top_up(255, 1, 1)).unwrap();
-    assert_eq!(core.draft.checkpoints.iter().map(|row| row.seq).collect::<Vec<_>>(), [256, 256]);
 }
 
 #[test]

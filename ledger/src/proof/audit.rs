@@ -8,6 +8,7 @@ use crate::account::AccountId;
 use crate::block::Rows;
 use crate::core::CHECKPOINT_EVERY;
 use crate::error::Error;
+use crate::proof::months::Months;
 use crate::repo::proof as repo;
 use crate::row::{AccountRow, CheckpointRow, TransferRow};
 use crate::transfer::Kind;
@@ -19,6 +20,8 @@ const PAGE: i64 = 20_000;
 #[derive(Debug, Default)]
 pub(super) struct Audit {
     pub seen: repo::Counts,
+    /// What is booked in which month.
+    pub months: Months,
     accounts: HashMap<i64, Sums>,
     /// What open holds hold, by the hold's transfer.
     holds: HashMap<i64, i64>,
@@ -52,7 +55,11 @@ impl Audit {
             self.accounts.insert(account.id, Sums::default());
         }
         let mut misfit = None;
-        for transfer in rows.transfers.iter().filter(|transfer| transfer.kind != Kind::Note.number()) {
+        for transfer in &rows.transfers {
+            self.months.add(transfer);
+            if transfer.kind == Kind::Note.number() {
+                continue;
+            }
             misfit = misfit.or(self.transfer(transfer));
         }
         for state in &rows.states {
@@ -105,7 +112,7 @@ impl Audit {
         sums.credits_pending = sums.credits_pending.wrapping_add(credits.1);
         sums.last_seq = seq;
         sums.transfers += 1;
-        if sums.transfers % CHECKPOINT_EVERY == 0 {
+        if sums.transfers % CHECKPOINT_EVERY == 0 || self.months.edge().crossed(prev_seq) {
             self.checkpoints.push(CheckpointRow {
                 account_id,
                 seq,

@@ -8,6 +8,7 @@ use crate::account::AccountId;
 use crate::block::{Block, BlockRef};
 use crate::core::Tip;
 use crate::error::Error;
+use crate::period::Month;
 use crate::repo::{post, proof as repo};
 
 /// How many wrong balances are named.
@@ -28,6 +29,8 @@ pub struct Verification {
     pub bad_blocks: Vec<BadBlock>,
     /// Accounts whose balance, history or state is not what their transfers and states make of it; at most a hundred are named.
     pub wrong_balances: Vec<AccountId>,
+    /// Months whose beginning, totals or late groups are not what the groups booked in them make of them.
+    pub wrong_months: Vec<Month>,
 }
 
 /// A block that is not as it was made.
@@ -44,7 +47,7 @@ pub struct BadBlock {
 impl Verification {
     /// True when nothing is wrong.
     pub fn passed(&self) -> bool {
-        self.bad_blocks.is_empty() && self.wrong_balances.is_empty()
+        self.bad_blocks.is_empty() && self.wrong_balances.is_empty() && self.wrong_months.is_empty()
     }
 }
 
@@ -69,6 +72,7 @@ pub async fn verify(conn: &mut PgConnection, mut watch: impl FnMut(i64, i64)) ->
     }
     found.transfers = audit.seen.transfers;
     found.facts = audit.seen.usage;
+    found.wrong_months = std::mem::take(&mut audit.months).wrong(&mut tx).await?;
     found.wrong_balances = audit.wrong_accounts(&mut tx, WRONG_BALANCES_MAX).await?;
     tx.commit().await?;
     Ok(found)
@@ -109,6 +113,7 @@ async fn verify_shard(
                 accounts_total: block.row.accounts_total,
                 leaves_total: block.row.leaves_total,
                 open_from_seq: block.row.open_from_seq,
+                ..good
             };
         }
         watch(read, last);

@@ -58,7 +58,7 @@ pub async fn month_groups(
     limit: u16,
 ) -> Result<Vec<JournalGroup>, Error> {
     let heads = sqlx::query_scalar!(
-        "SELECT seq FROM ledger.transfers WHERE period = $1 AND seq > $2 ORDER BY seq LIMIT $3",
+        r#"SELECT head AS "head!" FROM ledger.month_heads($1, $2, $3) AS head"#,
         month.number(),
         after,
         page(limit),

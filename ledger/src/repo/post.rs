@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::bad_row;
+use super::{bad_row, period};
 use crate::account::{Account, AccountId, AccountKey, AccountState, Priority, Terms};
 use crate::block::{Block, BlockRef};
 use crate::chart::Code;
@@ -81,9 +81,10 @@ pub(crate) async fn tip(conn: &mut PgConnection, shard: i16) -> Result<Tip, Erro
         "#,
         shard,
     )
-    .fetch_optional(conn)
+    .fetch_optional(&mut *conn)
     .await?;
     let Some(last) = last else { return Ok(Tip::genesis(shard)) };
+    let month = period::edge(conn, shard).await?;
     let hash = last.hash.try_into().map_err(|_| bad_row("ledger.blocks", "hash", last.height))?;
     Ok(Tip {
         block: BlockRef { height: last.height, hash },
@@ -92,6 +93,7 @@ pub(crate) async fn tip(conn: &mut PgConnection, shard: i16) -> Result<Tip, Erro
         accounts_total: last.accounts_total,
         leaves_total: last.leaves_total,
         open_from_seq: last.open_from_seq,
+        month,
     })
 }
 

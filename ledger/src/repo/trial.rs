@@ -1,8 +1,10 @@
 //! The trial balance: all debits and credits, now and as of the end of a month, by code and by account.
 //!
 //! A month's end is no point in time: a group belongs to the month that it is booked in, and an adjusting entry for November may
-//! be posted in December. So what is booked up to a month is what was posted before the first group of a later month (the
-//! *edge*), and those groups after it that are booked in time nevertheless, of which there are few.
+//! be posted in December. By code, the totals of what is booked in each month are kept. By account, what is booked up to a month is
+//! what was posted before the first group of a later month (the *edge*), and those groups after it that are booked in time
+//! nevertheless, of which there are few. Every account keeps its balance after its first transfer of a month, so the edge is one
+//! step back from there.
 
 use std::collections::BTreeMap;
 
@@ -28,27 +30,8 @@ pub async fn trial_balance(conn: &mut PgConnection) -> Result<Vec<TrialRow>, Err
 }
 
 /// What is booked in months up to that one, by code and unit. A month that is closed for good has one trial balance for ever.
-///
-/// Adds up the transfers before the edge, or takes those after it from the present, whichever are fewer.
 pub async fn trial_balance_of(conn: &mut PgConnection, month: Month) -> Result<Vec<TrialRow>, Error> {
-    let Some(edge) = Edge::of(conn, month).await? else { return trial_balance(conn).await };
-    let last = sqlx::query_scalar!("SELECT seq FROM ledger.transfers ORDER BY seq DESC LIMIT 1").fetch_one(&mut *conn);
-    let last = last.await?;
-    let mut sums = if edge.seq < last / 2 {
-        moved(conn, 0, edge.seq).await?
-    } else {
-        let mut sums = present(conn).await?;
-        for (key, (debits, credits)) in moved(conn, edge.seq, i64::MAX).await? {
-            let sum = sums.entry(key).or_default();
-            *sum = (sum.0 - debits, sum.1 - credits);
-        }
-        sums
-    };
-    for (account, (debits, credits)) in late(conn, &edge).await? {
-        let sum = sums.entry(account / AccountId::PER_UNIT).or_default();
-        *sum = (sum.0 + debits, sum.1 + credits);
-    }
-    rows(&sums)
+    rows(&period::totals_up_to(conn, month).await?)
 }
 
 /// A page of accounts with what is booked on them in months up to that one, or now, by their numbers above `after`. An account
@@ -131,33 +114,6 @@ async fn present(conn: &mut PgConnection) -> Result<Sums, Error> {
     .fetch_all(conn)
     .await?;
     rows.into_iter().map(|row| Ok((row.key, (whole(row.debits, row.key)?, whole(row.credits, row.key)?)))).collect()
-}
-
-/// What the transfers from `from` up to, without, `to` moved.
-async fn moved(conn: &mut PgConnection, from: i64, to: i64) -> Result<Sums, Error> {
-    let rows = sqlx::query!(
-        r#"
-        SELECT
-            debit_account_id / 100000000000 AS "debit!", credit_account_id / 100000000000 AS "credit!",
-            SUM(amount) AS "amount!: Decimal"
-        FROM ledger.transfers
-        WHERE seq >= $1
-            AND seq < $2
-            AND kind IN (1, 3)
-        GROUP BY 1, 2
-        "#,
-        from,
-        to,
-    )
-    .fetch_all(conn)
-    .await?;
-    let mut sums = Sums::new();
-    for row in rows {
-        let amount = whole(row.amount, row.debit)?;
-        sums.entry(row.debit).or_default().0 += amount;
-        sums.entry(row.credit).or_default().1 += amount;
-    }
-    Ok(sums)
 }
 
 /// What groups after the edge that are booked in time moved, by account.

@@ -10,7 +10,7 @@ use crate::books::Books;
 use crate::chart::Code;
 use crate::core::{Core, Knowledge, Known, Needs, Tip};
 use crate::hold::{HoldPart, OpenHold};
-use crate::period::{Month, PeriodState};
+use crate::period::{Month, MonthEdge, PeriodState};
 use crate::recipe::GroupKey;
 use crate::row::{AccountRow, TransferRow};
 
@@ -78,6 +78,7 @@ impl Database {
             accounts_total: row.accounts_total,
             leaves_total: row.leaves_total,
             open_from_seq: row.open_from_seq,
+            month: MonthEdge::default(),
         }
     }
 
@@ -149,7 +150,10 @@ impl Database {
         }
         let month = |number| Month::try_from_number(number).expect("a month was stored");
         let periods = self.tables.periods.iter().map(|(&number, &state)| (month(number), state)).collect();
-        Core::new(0, epoch, self.tip(), Books::new(platform, open, periods))
+        let heads = self.blocks.iter().flat_map(|block| &block.rows.transfers);
+        let heads = heads.filter_map(|row| Some((row.period?, row.seq)));
+        let month = heads.fold(MonthEdge::default(), |edge, (month, seq)| edge.after(month, seq));
+        Core::new(0, epoch, Tip { month, ..self.tip() }, Books::new(platform, open, periods))
     }
 
     pub fn knowledge(&self, needs: &Needs) -> Knowledge {

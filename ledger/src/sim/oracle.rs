@@ -8,6 +8,7 @@ use primitives::money::Nanos;
 use super::database::{Database, Tables};
 use super::workload::Wish;
 use crate::block::BlockRef;
+use crate::period::MonthEdge;
 use crate::recipe::{GroupKey, Request};
 
 /// Everything that somebody was told is kept.
@@ -92,15 +93,20 @@ impl Oracle {
     fn checkpoints(&self, database: &Database) {
         let mut last: HashMap<i64, (i64, i64)> = HashMap::new();
         let mut due: HashMap<(i64, i64), ()> = HashMap::new();
+        let mut edge = MonthEdge::default();
         for block in database.blocks() {
-            for row in block.rows.transfers.iter().filter(|row| row.kind != 5) {
+            for row in &block.rows.transfers {
+                edge = row.period.map_or(edge, |month| edge.after(month, row.seq));
+                if row.kind == 5 {
+                    continue;
+                }
                 for (id, prev) in
                     [(row.debit_account_id, row.debit_prev_seq), (row.credit_account_id, row.credit_prev_seq)]
                 {
                     let (seq, count) = last.entry(id).or_default();
                     assert_eq!(*seq, prev, "transfer {} does not follow account {id}'s history", row.seq);
                     (*seq, *count) = (row.seq, *count + 1);
-                    if *count % crate::core::CHECKPOINT_EVERY == 0 {
+                    if *count % crate::core::CHECKPOINT_EVERY == 0 || edge.crossed(prev) {
                         due.insert((id, row.seq), ());
                     }
                 }

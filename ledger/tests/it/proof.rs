@@ -153,6 +153,26 @@ names_its_account! {
         "INSERT INTO ledger.checkpoints SELECT id, last_seq, 0, 0, 0, 0 FROM ledger.accounts WHERE code = 2000";
 }
 
+/// A test that changes what is derived of a month: the blocks and accounts are good, and one month is not.
+macro_rules! names_its_month {
+    ($($name:ident: $change:expr;)*) => {$(
+        #[sqlx::test(migrations = "../migrations")]
+        async fn $name(pool: PgPool) {
+            let found = after(pool, $change).await;
+            assert_eq!((named(&found), found.wrong_balances.len()), (None, 0), "{found:?}");
+            assert_eq!(found.wrong_months, ["2026-11".parse().unwrap()]);
+        }
+    )*};
+}
+
+names_its_month! {
+    a_changed_total_names_its_month: "UPDATE ledger.month_totals SET credits = credits + 1 WHERE code_unit = 2000840";
+    a_removed_total_names_its_month: "DELETE FROM ledger.month_totals WHERE code_unit = 2000840";
+    a_total_that_nobody_booked_names_its_month: "INSERT INTO ledger.month_totals VALUES (0, 2611, 9900840, 1, 1)";
+    another_first_group_names_its_month: "UPDATE ledger.months SET first_seq = first_seq + 1";
+    a_group_that_is_not_late_names_its_month: "INSERT INTO ledger.late_groups VALUES (2611, 1)";
+}
+
 /// A bank with 512 transfers, then a change behind the triggers' back.
 async fn after_many(pool: PgPool, change: &'static str) -> Verification {
     let house = House::open(pool).await;

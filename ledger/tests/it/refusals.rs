@@ -78,6 +78,8 @@ async fn nothing_is_changed_or_removed(pool: PgPool) {
         ("account_states", "seq"),
         ("period_states", "seq"),
         ("checkpoints", "seq"),
+        ("months", "period"),
+        ("late_groups", "period"),
         ("units", "scale"),
         ("recipes", "number"),
         ("kinds", "number"),
@@ -86,7 +88,7 @@ async fn nothing_is_changed_or_removed(pool: PgPool) {
         refused(&pool, "append-only", &format!("DELETE FROM ledger.{table}")).await;
         refused(&pool, "append-only", &format!("TRUNCATE ledger.{table} CASCADE")).await;
     }
-    for table in ["accounts", "shards"] {
+    for table in ["accounts", "shards", "month_totals"] {
         refused(&pool, "append-only", &format!("DELETE FROM ledger.{table}")).await;
         refused(&pool, "append-only", &format!("TRUNCATE ledger.{table}")).await;
     }
@@ -94,6 +96,8 @@ async fn nothing_is_changed_or_removed(pool: PgPool) {
         refused(&pool, "moved by transfers alone", &format!("UPDATE ledger.accounts SET {column} = 1")).await;
     }
     refused(&pool, "moved by transfers alone", "UPDATE ledger.accounts SET state = 'frozen', floor = 0").await;
+    refused(&pool, "moved by transfers alone", "UPDATE ledger.month_totals SET debits = 1").await;
+    refused(&pool, "moved by transfers alone", "INSERT INTO ledger.month_totals VALUES (0, 2611, 1, 1, 1)").await;
 }
 
 #[sqlx::test(migrations = "../migrations")]

@@ -123,7 +123,7 @@ fn bad_blocks() -> Vec<(&'static str, &'static str, String)> {
         one("TG002", "does not fit the hold", Row::capture(OPEN, 41)),
         one("TG002", "does not fit the hold", Row { kind: 4, ..Row::capture(OPEN, 39) }),
         // What was never held cannot be released.
-        one("23514", "credits_pending_check", Row::capture("1", 1)),
+        one("23514", "pending_check", Row::capture("1", 1)),
         one("23505", "transfers_resolve_once", Row::capture(CAPTURED, 1)),
         ("23505", "transfers_resolve_once", post(&NEXT, &[Row::capture(OPEN, 10), Row::capture(OPEN, 10)])),
         one("23514", "transfers_one_unit", posted(BANK, euro, 1)),

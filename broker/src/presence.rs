@@ -122,11 +122,10 @@ mod tests {
             shares(slots).into_iter().map(|share| (share.model, share.share_ppm)).collect()
         };
         assert_eq!(of(&[("a", 32)]), [("a".into(), 1_000_000)]);
-        assert_eq!(of(&[("a", 1), ("b", 1), ("c", 1)]), [
-            ("a".into(), 333_334),
-            ("b".into(), 333_333),
-            ("c".into(), 333_333)
-        ]);
+        assert_eq!(
+            of(&[("a", 1), ("b", 1), ("c", 1)]),
+            [("a".into(), 333_334), ("b".into(), 333_333), ("c".into(), 333_333)]
+        );
         assert_eq!(of(&[("a", 0), ("b", 4)]), [("b".into(), 1_000_000)]);
         assert_eq!(of(&[("a", 0)]), []);
         assert_eq!(of(&[]), []);

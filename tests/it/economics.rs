@@ -14,7 +14,8 @@ use tests::system::TestSystem;
 use tests::wait::eventually;
 
 /// What the ledger has: facts, their groups, their time in microseconds, whether each is of the whole node, and its capacity.
-const REPORTED: &str = "SELECT count(*), count(DISTINCT seq), sum(extract(epoch FROM to_at - from_at) * 1000000)::bigint,
+const REPORTED: &str =
+    "SELECT count(*), count(DISTINCT seq), sum(extract(epoch FROM to_at - from_at) * 1000000)::bigint,
         bool_and(share_ppm = 1000000), min(rcu_milli)
     FROM ledger.capacity_facts";
 
@@ -24,7 +25,8 @@ async fn a_job_on_a_real_node_is_productive_once_its_hour_is_reported() {
     let mut system = TestSystem::builder().credit("0.000000001").node(NodeSettings::default()).start().await;
     let (began, mut database) = (Clock::system().now(), system.database().await);
     stop(&mut system).await;
-    let (tenant_id, currency, reference) = (books::demo_tenant(&mut database).await, Currency::USD, "bank-1".to_owned());
+    let (tenant_id, currency, reference) =
+        (books::demo_tenant(&mut database).await, Currency::USD, "bank-1".to_owned());
     let paid = TopUp { tenant_id, amount: Nanos(1_000_000), currency, reference };
     with_writer(&system, &Clock::system(), async |_, writer| writer.top_up(paid).await.unwrap()).await;
     system.restart_control_plane().await;
@@ -48,7 +50,8 @@ async fn a_job_on_a_real_node_is_productive_once_its_hour_is_reported() {
     let clock = Clock::manual(Clock::system().now() + TimeDelta::minutes(63));
     let mut posted = vec![];
     for _ in 0..2 {
-        let run = with_writer(&system, &clock, async |pool, writer| report_capacity(pool, &clock, writer).await.unwrap());
+        let run =
+            with_writer(&system, &clock, async |pool, writer| report_capacity(pool, &clock, writer).await.unwrap());
         posted.push(i64::try_from(run.await).unwrap());
     }
     let [posted, nothing] = posted[..] else { unreachable!("two runs") };

@@ -65,7 +65,10 @@ impl Months {
 }
 
 /// The keys whose values are not the same on both sides.
-fn differing<'a, K: Ord, V: PartialEq>(one: &'a BTreeMap<K, V>, other: &'a BTreeMap<K, V>) -> impl Iterator<Item = &'a K> {
+fn differing<'a, K: Ord, V: PartialEq>(
+    one: &'a BTreeMap<K, V>,
+    other: &'a BTreeMap<K, V>,
+) -> impl Iterator<Item = &'a K> {
     let keys = one.keys().chain(other.keys());
     keys.filter(|key| one.get(key) != other.get(key))
 }

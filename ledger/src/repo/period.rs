@@ -23,7 +23,8 @@ pub(crate) struct StoredMonths {
 
 /// The first and the last month that anything is booked in; none in an empty book.
 pub(crate) async fn span(conn: &mut PgConnection) -> Result<Option<(Month, Month)>, Error> {
-    let row = sqlx::query!("SELECT min(period) AS first, max(period) AS last FROM ledger.months").fetch_one(conn).await?;
+    let row =
+        sqlx::query!("SELECT min(period) AS first, max(period) AS last FROM ledger.months").fetch_one(conn).await?;
     let month = |number| Month::try_from_number(number).map_err(|_| bad_row("ledger.months", "period", number));
     row.first.zip(row.last).map(|(first, last)| Ok((month(first)?, month(last)?))).transpose()
 }

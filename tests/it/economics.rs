@@ -1,9 +1,11 @@
 //! Token economics of a system that runs: real jobs on a real node, its capacity told by its presence.
 
 use api::worker::report_capacity;
-use chrono::TimeDelta;
+use broker::presence::{self, ModelShare, Presence};
+use chrono::{DateTime, TimeDelta, Utc};
 use ledger::{Month, TopUp, Writer};
 use primitives::clock::Clock;
+use primitives::id::{NodeId, ProviderId};
 use primitives::money::{Currency, Nanos};
 use serde_json::{Value, json};
 use sqlx::PgPool;
@@ -12,12 +14,16 @@ use tests::client::{MODEL, ask};
 use tests::node::NodeSettings;
 use tests::system::TestSystem;
 use tests::wait::eventually;
+use uuid::Uuid;
 
 /// What the ledger has: facts, their groups, their time in microseconds, whether each is of the whole node, and its capacity.
 const REPORTED: &str =
     "SELECT count(*), count(DISTINCT seq), sum(extract(epoch FROM to_at - from_at) * 1000000)::bigint,
         bool_and(share_ppm = 1000000), min(rcu_milli)
     FROM ledger.capacity_facts";
+/// Every report with what of the node its facts are together.
+const ALL_FACTS: &str =
+    "SELECT from_at, to_at, sum(share_ppm) FROM ledger.capacity_facts GROUP BY from_at, to_at ORDER BY from_at";
 
 #[tokio::test]
 async fn a_job_on_a_real_node_is_productive_once_its_hour_is_reported() {
@@ -75,6 +81,48 @@ async fn a_job_on_a_real_node_is_productive_once_its_hour_is_reported() {
     let scale = identity["S_iu_rcu_h"]["frac"].as_str().unwrap().split_once('/').unwrap();
     let [parts, of] = [scale.0, scale.1].map(|number| number.parse::<i128>().unwrap());
     assert_eq!(parts * 3_600_000_000, of * i128::from(us) * i128::from(threads), "every thread is one reference unit");
+    system.end().await;
+}
+
+#[tokio::test]
+async fn every_hour_is_reported_once_however_late_and_however_often() {
+    let mut system = TestSystem::builder().start().await;
+    stop(&mut system).await;
+    let mut database = system.database().await;
+    let began: DateTime<Utc> = "2031-05-01T09:40:00Z".parse().unwrap();
+    let at = |minutes| began + TimeDelta::minutes(minutes);
+    let there = |from, to| Presence {
+        node_id: NodeId(Uuid::from_u128(7)),
+        provider_id: ProviderId(Uuid::from_u128(8)),
+        from_at: at(from),
+        to_at: at(to),
+        rcu_milli: 4_000,
+        shares: [("a", 250_000), ("b", 750_000)]
+            .map(|(model, share_ppm)| ModelShare { model: model.into(), share_ppm })
+            .into(),
+    };
+    // At one minute past ten the first hour is over, but not for long enough; the last two are reported late.
+    let runs = [(0, 21, 21, 0), (21, 81, 81, 1), (81, 81, 83, 1), (81, 190, 205, 2), (190, 190, 300, 0)];
+    for (from, to, now, wanted) in runs {
+        let clock = Clock::manual(at(now));
+        let posted = with_writer(&system, &clock, async |pool, writer| {
+            presence::extend(pool, &[there(from, to)]).await.unwrap();
+            report_capacity(pool, &clock, writer).await.unwrap()
+        });
+        assert_eq!(posted.await, wanted, "{now} minutes after it began");
+    }
+    // Whoever died before the marks were set does it all again, and nothing comes of it.
+    let facts: Vec<(DateTime<Utc>, DateTime<Utc>, i64)> =
+        sqlx::query_as(ALL_FACTS).fetch_all(&mut database).await.unwrap();
+    let hour = |from, to| (at(from), at(to), 1_000_000);
+    assert_eq!(facts, [hour(0, 20), hour(20, 80), hour(80, 140), hour(140, 190)]);
+    sqlx::query("UPDATE broker.presences SET reported_to = from_at").execute(&mut database).await.unwrap();
+    let clock = Clock::manual(at(901));
+    with_writer(&system, &clock, async |pool, writer| report_capacity(pool, &clock, writer).await.unwrap()).await;
+    let again: Vec<(DateTime<Utc>, DateTime<Utc>, i64)> =
+        sqlx::query_as(ALL_FACTS).fetch_all(&mut database).await.unwrap();
+    assert_eq!(again, facts);
+    assert_eq!(books::number(&mut database, "SELECT count(*) FROM ledger.capacity_facts").await, 8);
     system.end().await;
 }
 

@@ -3,6 +3,7 @@
 use anyhow::Context;
 use broker::presence::{self, Presence, Unreported};
 use chrono::{DateTime, DurationRound, TimeDelta, Utc};
+use futures_util::future::join_all;
 use ledger::{CapacityReport, CapacityShare, CapacityUse, Writer};
 use primitives::clock::Clock;
 use sqlx::PgPool;
@@ -29,19 +30,22 @@ pub async fn report_capacity(pool: &PgPool, clock: &Clock, ledger: &Writer) -> a
         if unreported.is_empty() {
             break;
         }
+        let mut parts = vec![];
         for Unreported { began_at, part } in unreported {
-            for hour in hours(part)? {
-                let (node_id, to_at) = (hour.node_id, hour.to_at);
-                match ledger.post(report(hour)).await {
-                    Ok(_) => reports += 1,
-                    // It was reported with another end, which stands; nothing is counted twice.
-                    Err(ledger::Error::IdReused { .. }) => {
-                        tracing::warn!(node.id = %node_id, "a node's capacity was reported otherwise before");
-                    }
-                    Err(error) => return Err(error.into()),
+            parts.extend(hours(part)?.into_iter().map(|hour| (began_at, hour)));
+        }
+        // All at once, so that they share blocks; their marks in order, so that none is passed over.
+        let posts = join_all(parts.iter().map(|(_, hour)| ledger.post(report(hour.clone())))).await;
+        for ((began_at, Presence { node_id, to_at, .. }), posted) in parts.into_iter().zip(posts) {
+            match posted {
+                Ok(_) => reports += 1,
+                // It was reported with another end, which stands; nothing is counted twice.
+                Err(ledger::Error::IdReused { .. }) => {
+                    tracing::warn!(node.id = %node_id, "a node's capacity was reported otherwise before");
                 }
-                presence::reported(&mut conn, node_id, began_at, to_at).await?;
+                Err(error) => return Err(error.into()),
             }
+            presence::reported(&mut conn, node_id, began_at, to_at).await?;
         }
     }
     presence::forget(&mut conn, now - KEPT_FOR).await?;

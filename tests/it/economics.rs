@@ -13,7 +13,6 @@ use tests::books;
 use tests::client::{MODEL, ask};
 use tests::node::NodeSettings;
 use tests::system::TestSystem;
-use tests::wait::eventually;
 use uuid::Uuid;
 
 /// What the ledger has: facts, their groups, their time in microseconds, whether each is of the whole node, and its capacity.
@@ -36,11 +35,7 @@ async fn a_job_on_a_real_node_is_productive_once_its_hour_is_reported() {
     let paid = TopUp { tenant_id, amount: Nanos(1_000_000), currency, reference };
     with_writer(&system, &Clock::system(), async |_, writer| writer.top_up(paid).await.unwrap()).await;
     system.restart_control_plane().await;
-    eventually("the node is back", async || {
-        let models = system.client().get("/v1/models").await;
-        (models.status == 200 && !models.body["data"].as_array()?.is_empty()).then_some(())
-    })
-    .await;
+    system.nodes[0].program.logged("connected", 2).await;
     system.client().chat(&ask("What is 12 + 30?").max_tokens(20)).await.ok();
     system.settled().await;
     // Who was there is told every few seconds, and at the end.

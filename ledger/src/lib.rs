@@ -62,7 +62,7 @@ pub use recipe::rental::{RentalBuy, RentalEnd, RentalHold, RentalMeter, RentalRe
 pub use recipe::state::{AccountChange, PeriodChange};
 pub use recipe::throughput::{CreditedTo, QuotaUse, SlaCredit, ThroughputBuy, ThroughputRecognition};
 pub use replica::letter::{BadLetter, Carried, Carrier, NotCarried};
-pub use replica::{Pace, Replica, ReplicaId, ReplicaTask};
+pub use replica::{Pace, Replica, ReplicaTask};
 pub use repo::{
     PAGE_MAX, account_totals, balance, balance_as_of, economics_records, link_groups, link_transfers, living_replicas,
     loose_role, month_groups, open_holds, reference_groups, scales, statement, totals, totals_as_of, totals_at,

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use primitives::clock::Clock;
+use primitives::id::ReplicaId;
 use sqlx::PgPool;
 use tokio::sync::{mpsc, oneshot, watch as channel};
 use tokio::task::JoinSet;
@@ -29,10 +30,6 @@ use crate::writer::route::{Owner, Route, ask_here};
 const COURIER_QUEUE_MAX: usize = 8_192;
 /// How long a start waits before it looks again.
 const START_PAUSE: Duration = Duration::from_millis(50);
-
-/// A replica's number. One that was declared gone and comes back gets another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ReplicaId(pub i32);
 
 /// How quickly replicas notice each other.
 #[derive(Clone, Copy, Debug)]

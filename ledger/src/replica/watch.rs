@@ -8,12 +8,13 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use primitives::clock::Clock;
+use primitives::id::ReplicaId;
 use sqlx::{Connection, PgConnection, PgPool};
 use tokio::sync::{mpsc, oneshot, watch as channel};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
-use super::{Pace, ReplicaId};
+use super::Pace;
 use crate::SHARD;
 use crate::error::Error;
 use crate::repo::replica::{self as sql, Living, Seat};

@@ -1,6 +1,7 @@
 //! The writer's SQL: taking a shard, loading what it decides on, posting blocks.
 
 use chrono::{DateTime, Utc};
+use primitives::id::ReplicaId;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -13,7 +14,6 @@ use crate::core::{Knowledge, Known, Needs, Tip};
 use crate::error::Error;
 use crate::period::{Month, PeriodState};
 use crate::recipe::GroupKey;
-use crate::replica::ReplicaId;
 use crate::row::{
     AccountRow, BlockRow, CapacityRow, CheckpointRow, LeafRow, PeriodRow, StateRow, TransferRow, UsageRow,
 };

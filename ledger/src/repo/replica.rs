@@ -1,10 +1,10 @@
 //! Replicas: who lives, who is gone, and who has a shard.
 
 use chrono::{DateTime, Utc};
+use primitives::id::ReplicaId;
 use sqlx::PgConnection;
 
 use crate::error::Error;
-use crate::replica::ReplicaId;
 
 /// The first half of the advisory locks' keys of shards, `LEDG`, and of replicas, `REPL`.
 pub(super) const SHARD_LOCKS: i32 = 0x4C45_4447;

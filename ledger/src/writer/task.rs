@@ -12,6 +12,7 @@
 use std::time::Duration;
 
 use primitives::clock::Clock;
+use primitives::id::ReplicaId;
 use sqlx::{Connection, PgConnection, PgPool};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinError, JoinSet};
@@ -22,7 +23,6 @@ use crate::books::Books;
 use crate::core::{Core, Needs};
 use crate::error::Error;
 use crate::hold::HoldPart;
-use crate::replica::ReplicaId;
 use crate::repo;
 use crate::repo::post as sql;
 

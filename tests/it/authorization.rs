@@ -144,12 +144,12 @@ enum Gate {
     Credential,
     /// A machine: after the upgrade it proves itself, or is sent away (`tests/it/nodes.rs`).
     Node,
-    /// Not here: on the metrics' own port, which is this machine's alone.
+    /// Not here: on the metrics' own port, which is this machine's alone, or on that of the other replicas, which have a token.
     Elsewhere,
 }
 
 /// Every route there is. A new one is refused by the test below until it stands here.
-const ROUTES: [(&str, &str, Gate); 12] = [
+const ROUTES: [(&str, &str, Gate); 13] = [
     ("GET", "/graphql", Gate::Open),
     ("GET", "/healthz", Gate::Open),
     ("GET", "/ledger/head", Gate::Open),
@@ -161,6 +161,7 @@ const ROUTES: [(&str, &str, Gate); 12] = [
     ("GET", "/{path:.*}", Gate::Open),
     ("HEAD", "/{path:.*}", Gate::Open),
     ("POST", "/graphql", Gate::Open),
+    ("POST", "/ledger", Gate::Elsewhere),
     ("POST", "/v1/chat/completions", Gate::Credential),
 ];
 

@@ -85,6 +85,7 @@ async fn a_bad_setting_is_refused_at_the_start_by_its_name() {
     for (name, value) in [
         ("TOKENGRID_SECRET", "short"),
         ("TOKENGRID_LISTEN", "everywhere"),
+        ("TOKENGRID_PEER_LISTEN", "everywhere"),
         ("TOKENGRID_SIGNUP_CREDIT", "many"),
         ("TOKENGRID_REQUESTS_PER_MINUTE_MAX", "0"),
         ("TOKENGRID_DATABASE_CONNECTIONS_MAX", "1"),

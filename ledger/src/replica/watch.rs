@@ -156,10 +156,10 @@ impl Watch {
                     replica.id = replica.id.0,
                     "a replica hangs or is cut off; its database processes are ended"
                 );
-                sql::terminate(conn, holder).await?;
+                end_process(conn, holder).await;
             }
             if let Some(writer) = seat.holder.filter(|_| seat.owner == Some(replica.id)) {
-                sql::terminate(conn, writer).await?;
+                end_process(conn, writer).await;
             }
             if sql::bury(conn, replica.id, self.clock.now()).await? {
                 tracing::info!(replica.id = replica.id.0, "a replica is gone; its unfinished jobs are voided");
@@ -240,6 +240,13 @@ impl Watch {
                 );
             }
         }
+    }
+}
+
+/// Ends another's database process. One of another role cannot be ended; its locks are then waited for.
+async fn end_process(conn: &mut PgConnection, pid: i32) {
+    if let Err(error) = sql::terminate(conn, pid).await {
+        tracing::warn!(error = &error as &dyn std::error::Error, "a database process could not be ended");
     }
 }
 

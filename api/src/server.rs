@@ -49,6 +49,8 @@ pub struct ControlPlane {
     pub address: SocketAddr,
     /// Where the metrics are.
     pub metrics_address: SocketAddr,
+    /// Where other replicas are told to ask this one.
+    pub peer_address: String,
     server: Server,
     metrics: Server,
     peers: Server,
@@ -93,7 +95,7 @@ impl ControlPlane {
         let peer_key = PeerKey::try_new(&config.secret)?;
         let (peer_listener, peer_address) = peer::listen(&config.peer)?;
         let carrier = Arc::new(PeerCarrier::try_new(&peer_key)?);
-        let started = Replica::start(pool.clone(), clock.clone(), peer_address, carrier, Pace::default()).await;
+        let started = Replica::start(pool.clone(), clock.clone(), peer_address.clone(), carrier, Pace::default()).await;
         let (replica, replica_task) = started.context("the ledger cannot be reached")?;
         let peers = peer::serve(peer_listener, peer_key, replica.clone()).context("other replicas cannot be served")?;
         let ledger = replica.writer();
@@ -169,7 +171,19 @@ impl ControlPlane {
         let metrics = telemetry::serve_metrics(config.metrics_listen, metrics_handle);
         let (metrics, metrics_address) = metrics.context("TOKENGRID_METRICS_LISTEN: cannot listen there")?;
         let (server, broker, replica) = (server.run(), broker_task, replica_task);
-        Ok(Self { address, metrics_address, server, metrics, peers, inference, broker, replica, worker, mail })
+        Ok(Self {
+            address,
+            metrics_address,
+            peer_address,
+            server,
+            metrics,
+            peers,
+            inference,
+            broker,
+            replica,
+            worker,
+            mail,
+        })
     }
 
     /// Serves until `stop` resolves; then takes no more requests, lets running jobs end and settles them.

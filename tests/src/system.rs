@@ -9,7 +9,7 @@ use primitives::clock::Clock;
 use primitives::id::{Ids, ProviderId};
 use secrecy::ExposeSecret;
 use serde::Deserialize;
-use sqlx::PgConnection;
+use sqlx::{PgConnection, PgPool};
 
 use crate::books;
 use crate::client::Client;
@@ -240,6 +240,11 @@ impl TestSystem {
     /// A connection to the system's database, to look at rows.
     pub async fn database(&self) -> PgConnection {
         self.database.connect().await
+    }
+
+    /// Connections to the system's database, for a writer of the test's own while no control plane runs.
+    pub async fn pool(&self) -> PgPool {
+        PgPool::connect(&self.database.url()).await.expect("the test's database can be connected to")
     }
 
     /// Seeds again.

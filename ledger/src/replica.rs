@@ -99,9 +99,14 @@ impl Replica {
         }
         let (sender, queue) = mpsc::channel(COURIER_QUEUE_MAX);
         let route = Route::Owner { owner: owner.clone(), courier: sender };
-        let replica = Self { id: watch.id(), owner, writer: Writer { route, pool, clock }, carrier: carrier.clone() };
+        let replica = Self {
+            id: watch.id(),
+            owner: owner.clone(),
+            writer: Writer { route, pool, clock },
+            carrier: carrier.clone(),
+        };
         let (mut courier, mut watching) = (JoinSet::new(), JoinSet::new());
-        courier.spawn(courier::run(queue, carrier));
+        courier.spawn(courier::run(queue, carrier, owner));
         let (stop, stopped) = oneshot::channel();
         watching.spawn(watch.run(stopped));
         Ok((replica, ReplicaTask { watch: watching, courier, stop: Some(stop) }))

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
 use super::letter::{Carrier, Kept, LETTER_REQUESTS_MAX, Letter, Reply};
 use crate::SHARD;
 use crate::error::Error;
 use crate::recipe::Request;
+use crate::writer::route::Owner;
 
 /// How many letters travel at once. What comes meanwhile waits, and shares the next one.
 const LETTERS_MAX: usize = 8;
@@ -22,17 +23,27 @@ pub(crate) struct Parcel {
     pub sender: oneshot::Sender<Result<Kept, Error>>,
 }
 
-/// Sends what comes until nobody is left who could send.
-pub(super) async fn run(mut queue: mpsc::Receiver<Parcel>, carrier: Arc<dyn Carrier>) {
+/// Sends what comes until nobody is left who could send. What travels when the shard changes its owner is given up: whoever waits for
+/// it asks the next one.
+pub(super) async fn run(
+    mut queue: mpsc::Receiver<Parcel>,
+    carrier: Arc<dyn Carrier>,
+    mut owner: watch::Receiver<Owner>,
+) {
     let mut travelling = JoinSet::new();
     let mut parcels = Vec::new();
     loop {
         tokio::select! {
             Some(_) = travelling.join_next() => {}
+            changed = owner.changed() => match changed {
+                Ok(()) => travelling.abort_all(),
+                Err(_) => return,
+            },
             count = queue.recv_many(&mut parcels, LETTER_REQUESTS_MAX), if travelling.len() < LETTERS_MAX => {
                 if count == 0 {
                     return;
                 }
+                parcels.retain(|parcel| !parcel.sender.is_closed());
                 travelling.spawn(deliver(carrier.clone(), std::mem::take(&mut parcels)));
             }
         }

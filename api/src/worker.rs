@@ -1,5 +1,6 @@
 //! What runs beside the requests: the end of what replicas that are gone left, and small repairs every few seconds.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use broker::job::{JobEnd, JobRecord, JobStatus};
@@ -11,6 +12,7 @@ use primitives::money::Nanos;
 use sqlx::{PgConnection, PgPool};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use uuid::Uuid;
 
 use crate::identity::Identity;
 use crate::inference::HOLD_MINUTES;
@@ -102,12 +104,19 @@ async fn end_all(conn: &mut PgConnection, clock: &Clock, ledger: &Writer, gone: 
             return Ok(ended);
         }
         // The ledger decides, once: what it does not void was settled.
-        let holds: Vec<JobId> = jobs.iter().map(|job| job.job_id).collect();
-        ledger.void_jobs(&holds).await?;
-        for job in &jobs {
+        let ids: Vec<JobId> = jobs.iter().map(|job| job.job_id).collect();
+        ledger.void_jobs(&ids).await?;
+        // A settlement that was decided and is not durable yet leaves its hold open to be seen; its job ends the next time.
+        let open: HashSet<Uuid> = ledger::open_holds(conn, SHARD).await?.into_iter().map(|hold| hold.link).collect();
+        let resolved = jobs.iter().filter(|job| !open.contains(&job.job_id.0));
+        let before = ended;
+        for job in resolved {
             end(conn, clock, job).await?;
+            ended += 1;
         }
-        ended += jobs.len();
+        if ended == before {
+            return Ok(ended);
+        }
     }
 }
 

@@ -5,7 +5,8 @@
 //! the one before by SHA-256. What each event debits and credits is its [`recipe`].
 //!
 //! All changes go through the one [`Writer`] of a shard: it decides requests in the order of their arrival against balances
-//! in memory, and makes them durable by group commit, one database call for all that queued during the last one. The
+//! in memory, and makes them durable by group commit, one database call for all that queued during the last one. Several
+//! processes over the same books are each a [`Replica`]; a handle of any of them reaches the writer, wherever it is. The
 //! database moves the balances itself, from the same rows, and refuses what must never be.
 //!
 //! What is absent: updates and deletions, floats, balances set by hand, locks on accounts, a wait timer before a commit.

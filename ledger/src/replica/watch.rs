@@ -127,9 +127,12 @@ impl Watch {
                 replica.id = id.0,
                 "this replica was declared gone; its jobs are voided, and it joins anew"
             );
+            let mut anew = PgConnection::connect_with(&self.pool.connect_options()).await?;
+            // First of all, so that no more jobs are taken under the number that is gone.
+            self.id.send_replace(join(&mut anew, &self.address, &self.clock).await?);
+            self.conn = Some(anew);
             self.end_writing().await;
-            conn = PgConnection::connect_with(&self.pool.connect_options()).await?;
-            self.id.send_replace(join(&mut conn, &self.address, &self.clock).await?);
+            return Ok(());
         }
         self.conn = Some(conn);
         Ok(())

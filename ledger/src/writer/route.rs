@@ -17,8 +17,9 @@ use crate::replica::letter::Kept;
 
 /// How long a request looks for its writer: longer than a take-over from one that hangs.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// How long it waits before it asks the same owner again.
-const AGAIN: Duration = Duration::from_millis(100);
+/// How long it waits before it asks the same owner again: first, and at most, twice as long each time.
+const AGAIN_MIN: Duration = Duration::from_millis(50);
+const AGAIN_MAX: Duration = Duration::from_secs(1);
 
 /// The queue of a writer that runs in this process.
 pub(crate) type Queue = mpsc::Sender<Command<Waiting>>;
@@ -140,6 +141,7 @@ struct Search<'a> {
     owner: watch::Receiver<Owner>,
     courier: &'a mpsc::Sender<Parcel>,
     until: Instant,
+    again: Duration,
     /// True once somebody was asked who did not tell.
     unknown: bool,
 }
@@ -154,7 +156,8 @@ enum Found {
 
 impl<'a> Search<'a> {
     fn new(owner: &watch::Receiver<Owner>, courier: &'a mpsc::Sender<Parcel>) -> Self {
-        Self { owner: owner.clone(), courier, until: Instant::now() + PATIENCE, unknown: false }
+        let (owner, until) = (owner.clone(), Instant::now() + PATIENCE);
+        Self { owner, courier, until, again: AGAIN_MIN, unknown: false }
     }
 
     /// Asks whoever has the shard, until somebody has the request or told of it. *Errors*: patience ended.
@@ -199,7 +202,8 @@ impl<'a> Search<'a> {
     async fn go_on(&mut self, unknown: bool) -> Result<(), Error> {
         self.unknown |= unknown;
         let ended = if self.unknown { Error::Stopped } else { Error::Unavailable };
-        let again = Instant::now() + AGAIN;
+        let again = Instant::now() + self.again;
+        self.again = (self.again * 2).min(AGAIN_MAX);
         if again >= self.until {
             return Err(ended);
         }

@@ -117,6 +117,12 @@ impl Replica {
         *self.id.borrow()
     }
 
+    /// Waits until jobs that were taken under this number are no longer this process's.
+    pub async fn gone(&self, id: ReplicaId) {
+        // The watch's own end, too, is the end of that.
+        self.id.clone().wait_for(|now| *now != id).await.ok();
+    }
+
     /// A handle that asks the shard's writer, wherever it is.
     pub fn writer(&self) -> Writer {
         self.writer.clone()

@@ -52,10 +52,10 @@ pub(super) async fn drive(
     let mut first_token_at = None;
     let settled = match hold.durable().await {
         Ok(_) => {
-            let forwarded = forward(&inference, &mut stream, &listener, &mut first_token_at);
+            let forwarded = forward(&inference, &admitted, &mut stream, &listener, &mut first_token_at);
             let end = match tokio::time::timeout(JOB_TIME_MAX, forwarded).await {
                 Ok(Some(end)) => end,
-                // The caller left or time is up: what was delivered until now is all there will be.
+                // The caller left, time is up, or the job was taken from this replica: what was delivered until now is all there will be.
                 Ok(None) | Err(_) => End::from(stream.cancel().await),
             };
             let times = Times { first_token_at, ended_at: inference.clock.now() };
@@ -73,18 +73,21 @@ pub(super) async fn drive(
     listener.events.send(Event::Ended(Box::new(ending))).ok();
 }
 
-/// Passes output on until the job ends; none when the caller left before, or wants no more.
+/// Passes output on until the job ends; none when the caller left before or wants no more, or others have voided the job.
 async fn forward(
     inference: &Inference,
+    admitted: &Admitted,
     stream: &mut JobStream,
     Listener { events, stop }: &Listener,
     first_token_at: &mut Option<DateTime<Utc>>,
 ) -> Option<End> {
+    let mut gone = std::pin::pin!(inference.replica.gone(admitted.job.replica_id));
     loop {
         let event = tokio::select! {
             event = stream.next() => event,
             () = events.closed() => return None,
             () = stop.cancelled() => return None,
+            () = &mut gone => return None,
         };
         match event? {
             JobEvent::Placed { .. } => {}

@@ -31,7 +31,7 @@ pub struct HoldPart {
 
 /// A hold that was decided; nothing of the event may leave before [`Hold::durable`] says that it is kept.
 pub struct Hold {
-    /// The lots, in the order in which they are spent.
+    /// The lots, in the order in which they are spent, as they were decided first.
     pub parts: Vec<HoldPart>,
     /// Where the writer of this process tells; none once that has ended, or where another replica's told.
     pub(crate) durable: Option<oneshot::Receiver<Result<BlockRef, Error>>>,

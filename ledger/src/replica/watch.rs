@@ -41,6 +41,8 @@ pub(super) struct Watch {
     /// Holds this replica's lock.
     conn: Option<PgConnection>,
     seen: HashMap<ReplicaId, Seen>,
+    /// When it looked last.
+    looked: Instant,
     owner: channel::Sender<Owner>,
     /// This replica's writer, while it takes the shard or has it.
     writing: JoinSet<Result<(), Error>>,
@@ -61,7 +63,8 @@ impl Watch {
         let id = join(&mut conn, &address, &clock).await?;
         let (seen, writing) = (HashMap::new(), JoinSet::new());
         let (id, conn) = (channel::Sender::new(id), Some(conn));
-        Ok(Self { pool, clock, address, pace, id, conn, seen, owner, writing, stop_writing: None })
+        let looked = Instant::now();
+        Ok(Self { pool, clock, address, pace, id, conn, seen, looked, owner, writing, stop_writing: None })
     }
 
     /// This replica's number, which changes when it was declared gone.
@@ -143,6 +146,11 @@ impl Watch {
         let (own, now) = (*self.id.borrow(), Instant::now());
         let conn = self.conn.as_mut().expect("a beat leaves a connection");
         self.seen.retain(|id, _| living.iter().any(|replica| replica.id == *id));
+        if now - self.looked >= self.pace.ended_after {
+            // Nobody is blamed for a time in which this replica saw nothing: the database may have stalled for all.
+            self.seen.values_mut().for_each(|seen| seen.since = now);
+        }
+        self.looked = now;
         let mut doubtful = false;
         for replica in living.iter().filter(|replica| replica.id != own) {
             let seen = self.seen.entry(replica.id).or_insert(Seen { beats: replica.beats, since: now });

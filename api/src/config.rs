@@ -77,10 +77,13 @@ pub struct Serve {
     /// Where the APIs, the console and the node gateway listen.
     #[arg(long, env = "TOKENGRID_LISTEN", default_value = "127.0.0.1:8080")]
     pub listen: SocketAddr,
+    /// The other replicas.
+    #[command(flatten)]
+    pub peer: Peer,
     /// Where Prometheus metrics are served; keep it private.
     #[arg(long, env = "TOKENGRID_METRICS_LISTEN", default_value = "127.0.0.1:9090")]
     pub metrics_listen: SocketAddr,
-    /// 32 random bytes in hexadecimal that sign sessions; the same on every replica.
+    /// 32 random bytes in hexadecimal that sign sessions and open replicas to each other; the same on every replica.
     #[arg(long, env = "TOKENGRID_SECRET", hide_env_values = true)]
     pub secret: SecretString,
     /// Promo credit for a new tenant, in US dollars.
@@ -107,6 +110,17 @@ pub struct Serve {
     /// One JSON object a line instead of text.
     #[arg(long, env = "TOKENGRID_LOG_JSON")]
     pub log_json: bool,
+}
+
+/// How replicas of the control plane reach each other.
+#[derive(Clone, Debug, Args)]
+pub struct Peer {
+    /// Where the other replicas' requests to the ledger are taken; keep it private. A port of 0 is chosen by the system.
+    #[arg(long, env = "TOKENGRID_PEER_LISTEN", default_value = "127.0.0.1:0")]
+    pub peer_listen: SocketAddr,
+    /// The host and port at which other replicas reach this one; by default what it listens on.
+    #[arg(long, env = "TOKENGRID_PEER_ADDRESS")]
+    pub peer_address: Option<String>,
 }
 
 /// How mail is sent.
@@ -174,7 +188,7 @@ pub enum LedgerCommand {
     TrialBalance(TrialBalance),
     /// List what moved over an account, newest first, with its running balance.
     Statement(StatementOf),
-    /// Close a month, once nothing is in the way; needs the ledger to itself, so stop `serve` first.
+    /// Close a month, once nothing is in the way; needs the ledger to itself, so stop every `serve` first.
     Close(CloseMonth),
     /// Write a month as a file that hledger or beancount reads.
     Plaintext(Plaintext),

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use billing::price::PriceList;
 use broker::job::{Class, Job, JobRecord, NewJob};
 use broker::{Broker, Refused};
-use ledger::{JobHold, Writer};
+use ledger::{JobHold, Replica, Writer};
 use primitives::clock::Clock;
 use primitives::id::{ApiKeyId, Ids, JobId, ProjectId, TenantId, UserId};
 use primitives::money::{Money, Nanos};
@@ -129,6 +129,7 @@ pub struct Inference {
     pool: PgPool,
     clock: Clock,
     ids: Ids,
+    replica: Replica,
     ledger: Writer,
     broker: Broker,
     limiter: Limiter,
@@ -152,7 +153,7 @@ impl Inference {
         pool: PgPool,
         clock: Clock,
         ids: Ids,
-        ledger: Writer,
+        replica: Replica,
         broker: Broker,
         limiter: Limiter,
         catalogue: Catalogue,
@@ -161,7 +162,8 @@ impl Inference {
             pool,
             clock,
             ids,
-            ledger,
+            ledger: replica.writer(),
+            replica,
             broker,
             limiter,
             catalogue,
@@ -218,6 +220,7 @@ impl Inference {
             currency: CURRENCY,
             hold,
             received_at: now,
+            replica_id: self.replica.id(),
         });
         if let Some(repeated) = self.record(&job).await? {
             return Ok(Started::Repeated(repeated));

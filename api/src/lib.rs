@@ -21,6 +21,7 @@ pub mod mail;
 pub mod node_gateway;
 pub mod openai;
 mod password;
+pub mod peer;
 mod repo;
 pub mod seed;
 pub mod server;

@@ -54,7 +54,8 @@ async fn serve(config: &Serve, clock: Clock, ids: Ids) -> anyhow::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt()).context("signals can be listened to")?;
     let control_plane = ControlPlane::start(config, clock, ids).await?;
     let (address, metrics) = (control_plane.address, control_plane.metrics_address);
-    tracing::info!(%address, %metrics, "the control plane serves");
+    let peers = &control_plane.peer_address;
+    tracing::info!(%address, %metrics, peers, "the control plane serves");
     control_plane
         .run_until(async move {
             tokio::select! {

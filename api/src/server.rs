@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::dev::{Extensions, Server};
@@ -10,7 +11,7 @@ use actix_web::web::{self, Data};
 use actix_web::{App, HttpResponse, HttpServer};
 use anyhow::{Context, bail};
 use broker::{Broker, BrokerTask};
-use ledger::{SHARD, Writer, WriterTask, proof};
+use ledger::{Pace, Replica, ReplicaTask, SHARD, proof};
 use primitives::clock::Clock;
 use primitives::id::Ids;
 use secrecy::ExposeSecret;
@@ -32,6 +33,7 @@ use crate::inference::Inference;
 use crate::ledger::HeadKey;
 use crate::limit::Limiter;
 use crate::mail::Mailer;
+use crate::peer::{self, PeerCarrier, PeerKey};
 use crate::services::Services;
 use crate::worker::Worker;
 use crate::{console, graphql, node_gateway, openai, telemetry, worker};
@@ -47,11 +49,14 @@ pub struct ControlPlane {
     pub address: SocketAddr,
     /// Where the metrics are.
     pub metrics_address: SocketAddr,
+    /// Where other replicas are told to ask this one.
+    pub peer_address: String,
     server: Server,
     metrics: Server,
+    peers: Server,
     inference: Inference,
     broker: BrokerTask,
-    ledger: WriterTask,
+    replica: ReplicaTask,
     worker: Worker,
     // Sends mail for as long as this lives.
     mail: JoinSet<()>,
@@ -78,7 +83,7 @@ async fn warn_of_a_loose_role(pool: &PgPool) -> anyhow::Result<()> {
 }
 
 impl ControlPlane {
-    /// Starts everything and binds the ports; unfinished jobs of a predecessor that died are voided first.
+    /// Starts everything and binds the ports; what replicas that are gone left is brought to its end first.
     pub async fn start(config: &Serve, clock: Clock, ids: Ids) -> anyhow::Result<Self> {
         let metrics_handle = telemetry::start_metrics()?;
         let pool = connect(&config.database).await?;
@@ -87,7 +92,13 @@ impl ControlPlane {
             redis::Client::open(config.redis_url.expose_secret()).context("REDIS_URL is not a Redis address")?;
         let redis = redis.get_connection_manager().await.context("REDIS_URL cannot be connected to")?;
 
-        let (ledger, ledger_task) = Writer::start(pool.clone(), clock.clone()).await?;
+        let peer_key = PeerKey::try_new(&config.secret)?;
+        let (peer_listener, peer_address) = peer::listen(&config.peer)?;
+        let carrier = Arc::new(PeerCarrier::try_new(&peer_key)?);
+        let started = Replica::start(pool.clone(), clock.clone(), peer_address.clone(), carrier, Pace::default()).await;
+        let (replica, replica_task) = started.context("the ledger cannot be reached")?;
+        let peers = peer::serve(peer_listener, peer_key, replica.clone()).context("other replicas cannot be served")?;
+        let ledger = replica.writer();
         worker::recover(&pool, &clock, &ledger).await?;
         let (broker, broker_task) = Broker::start(pool.clone(), clock.clone(), broker::Settings::default());
         let auth = Auth::try_new(pool.clone(), clock.clone(), &config.secret)?;
@@ -95,7 +106,7 @@ impl ControlPlane {
         let limiter = Limiter::new(redis, clock.clone(), config.limits, config.knocks_per_hour_max);
         let (mailer, mail) = Mailer::start(&config.mail)?;
         let (credit, days) = (config.signup_credit, config.signup_credit_days);
-        let identity = Identity::new(pool.clone(), clock.clone(), ids.clone(), ledger.clone(), credit, days);
+        let identity = Identity::new(pool.clone(), clock.clone(), ids.clone(), ledger, credit, days);
         let accounts = Accounts {
             pool: pool.clone(),
             clock: clock.clone(),
@@ -109,12 +120,12 @@ impl ControlPlane {
             pool.clone(),
             clock.clone(),
             ids.clone(),
-            ledger.clone(),
+            replica.clone(),
             broker.clone(),
             limiter,
             catalogue.clone(),
         );
-        let worker = Worker::start(pool.clone(), clock.clone(), identity.clone(), ledger);
+        let worker = Worker::start(pool.clone(), clock.clone(), identity.clone(), replica.clone());
         let schema = graphql::schema(graphql::Parts {
             pool: pool.clone(),
             clock: clock.clone(),
@@ -133,6 +144,7 @@ impl ControlPlane {
             catalogue,
             inference: inference.clone(),
             broker,
+            replica,
             sockets,
         });
         let head_key = Data::new(HeadKey::try_new(&config.secret)?);
@@ -158,38 +170,49 @@ impl ControlPlane {
         let address = server.addrs().first().copied().unwrap_or(config.listen);
         let metrics = telemetry::serve_metrics(config.metrics_listen, metrics_handle);
         let (metrics, metrics_address) = metrics.context("TOKENGRID_METRICS_LISTEN: cannot listen there")?;
-        let (server, broker, ledger) = (server.run(), broker_task, ledger_task);
-        Ok(Self { address, metrics_address, server, metrics, inference, broker, ledger, worker, mail })
+        let (server, broker, replica) = (server.run(), broker_task, replica_task);
+        Ok(Self {
+            address,
+            metrics_address,
+            peer_address,
+            server,
+            metrics,
+            peers,
+            inference,
+            broker,
+            replica,
+            worker,
+            mail,
+        })
     }
 
     /// Serves until `stop` resolves; then takes no more requests, lets running jobs end and settles them.
     pub async fn run_until(self, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
-        let Self { server, metrics, inference, broker, mut ledger, worker, mail: _mail, .. } = self;
-        let (serving, metrics_serving) = (server.handle(), metrics.handle());
-        let mut running = std::pin::pin!(async { tokio::try_join!(server, metrics) });
+        let Self { server, metrics, peers, inference, broker, mut replica, worker, mail: _mail, .. } = self;
+        let (serving, metrics_serving, peers_serving) = (server.handle(), metrics.handle(), peers.handle());
+        let mut running = std::pin::pin!(async { tokio::try_join!(server, metrics, peers) });
         tokio::select! {
             ended = &mut running => {
                 ended.context("the server stopped by itself")?;
             }
-            ended = ledger.wait() => {
-                // Without its writer nothing can be sold; what is unfinished is voided at the next start.
-                return ended.context("the ledger's writer ended").and_then(|()| bail!("the ledger's writer ended"));
-            }
+            () = replica.wait() => bail!("the watch over the other replicas ended by itself"),
             () = stop => {}
         }
         let ending = async {
             serving.pause().await;
             if tokio::time::timeout(DRAIN_TIMEOUT, inference.settle_all()).await.is_err() {
-                tracing::warn!("jobs that outlast the drain are voided at the next start");
+                tracing::warn!("jobs that outlast the drain are voided once this replica is gone");
             }
             // Closes the nodes' sockets, which would hold the server up.
             broker.stop().await;
             tokio::join!(serving.stop(true), metrics_serving.stop(false));
+            worker.stop().await;
+            // Last: other replicas ask this one's writer until it has handed the shard over.
+            replica.shutdown().await;
+            peers_serving.stop(true).await;
         };
         // The servers answer their handles only while they are polled.
         tokio::join!(ending, async { running.await.ok() });
-        worker.stop().await;
-        ledger.shutdown().await?;
         Ok(())
     }
 }
@@ -206,9 +229,11 @@ fn routes(routes: &mut web::ServiceConfig) {
         .route("/v1/chat/completions", web::post().to(openai::chat::create));
 }
 
-/// Ready means that the database answers; the other parts were up before the port was.
+/// Ready means that the database answers, and the ledger's writer, here or at another replica; the other parts were up before the
+/// port was.
 async fn ready(services: Data<Services>) -> Result<HttpResponse, Error> {
     services.pool.acquire().await?;
+    services.replica.ready().await?;
     Ok(HttpResponse::Ok().json(json!({"status": "ready"})))
 }
 

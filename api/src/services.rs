@@ -1,6 +1,7 @@
 //! The parts that every route works with.
 
 use broker::Broker;
+use ledger::Replica;
 use primitives::clock::Clock;
 use primitives::id::Ids;
 use sqlx::PgPool;
@@ -26,6 +27,8 @@ pub struct Services {
     pub inference: Inference,
     /// Nodes and queues.
     pub broker: Broker,
+    /// This process among the replicas.
+    pub replica: Replica,
     /// Node sockets' conversations.
     pub sockets: TaskTracker,
 }

@@ -1,17 +1,20 @@
-//! What runs beside the requests: recovery at the start, and small repairs every few seconds.
+//! What runs beside the requests: the end of what replicas that are gone left, and small repairs every few seconds.
 
 mod capacity;
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use broker::job::{JobEnd, JobRecord, JobStatus};
 use chrono::TimeDelta;
-use ledger::Writer;
+use ledger::{Replica, SHARD, Writer};
 use primitives::clock::Clock;
+use primitives::id::{JobId, ReplicaId};
 use primitives::money::Nanos;
 use sqlx::{PgConnection, PgPool};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use uuid::Uuid;
 
 pub use capacity::report_capacity;
 
@@ -35,7 +38,7 @@ pub struct Worker {
 
 impl Worker {
     /// Starts it.
-    pub fn start(pool: PgPool, clock: Clock, identity: Identity, ledger: Writer) -> Self {
+    pub fn start(pool: PgPool, clock: Clock, identity: Identity, replica: Replica) -> Self {
         let (stop, mut stopped) = watch::channel(false);
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {
@@ -51,6 +54,14 @@ impl Worker {
                 }
                 if let Err(error) = identity.forget_challenges().await {
                     error.log();
+                }
+                // One replica is enough, and the shard's owner asks its writer without a way between.
+                if !replica.owns() {
+                    continue;
+                }
+                let ledger = replica.writer();
+                if let Err(error) = recover(&pool, &clock, &ledger).await {
+                    tracing::error!(error = format!("{error:#}"), "what gone replicas left was not brought to its end");
                 }
                 if let Err(error) = expire(&pool, &clock, &ledger).await {
                     tracing::error!(error = format!("{error:#}"), "expired holds were not voided");
@@ -71,26 +82,59 @@ impl Worker {
     }
 }
 
-/// Ends what a control plane that died left unfinished: holds are voided, records say what the ledger says.
+/// Ends what replicas that are gone left unfinished: holds are voided, records say what the ledger says. Any replica may do it, at
+/// once with others too.
 ///
 /// A job whose settlement was committed is done, with the ledger's figures; any other is voided and costs nothing.
 pub async fn recover(pool: &PgPool, clock: &Clock, ledger: &Writer) -> anyhow::Result<()> {
     let mut conn = pool.acquire().await?;
-    ledger.void_abandoned().await?;
-    broker::lease::abandon(&mut conn, clock.now()).await?;
+    let running = broker::job::replicas(&mut conn).await?;
+    let living = ledger::living_replicas(&mut conn, &running).await?;
+    for gone in running.into_iter().filter(|replica| !living.contains(replica)) {
+        let ended = end_all(&mut conn, clock, ledger, gone).await?;
+        tracing::info!(
+            replica.id = gone.0,
+            jobs = ended,
+            "unfinished jobs of a replica that is gone were brought to their end"
+        );
+    }
+    free_strays(&mut conn, ledger).await
+}
+
+/// Ends a replica's jobs and leases, and tells how many jobs there were.
+async fn end_all(conn: &mut PgConnection, clock: &Clock, ledger: &Writer, gone: ReplicaId) -> anyhow::Result<usize> {
+    broker::lease::abandon(conn, gone, clock.now()).await?;
     let mut ended = 0;
     loop {
-        let jobs = broker::job::unfinished(&mut conn, STEP).await?;
+        let jobs = broker::job::unfinished_of(conn, gone, STEP).await?;
         if jobs.is_empty() {
-            break;
+            return Ok(ended);
         }
-        for job in &jobs {
-            end(&mut conn, clock, job).await?;
+        // The ledger decides, once: what it does not void was settled.
+        let ids: Vec<JobId> = jobs.iter().map(|job| job.job_id).collect();
+        ledger.void_jobs(&ids).await?;
+        // A settlement that was decided and is not durable yet leaves its hold open to be seen; its job ends the next time.
+        let open: HashSet<Uuid> = ledger::open_holds(conn, SHARD).await?.into_iter().map(|hold| hold.link).collect();
+        let resolved = jobs.iter().filter(|job| !open.contains(&job.job_id.0));
+        let before = ended;
+        for job in resolved {
+            end(conn, clock, job).await?;
+            ended += 1;
         }
-        ended += jobs.len();
+        if ended == before {
+            return Ok(ended);
+        }
     }
-    if ended > 0 {
-        tracing::info!(jobs = ended, "unfinished jobs of an earlier run were brought to their end");
+}
+
+/// Voids the holds of jobs that have ended: a hold that nobody heard of may have been placed after its job was given up.
+async fn free_strays(conn: &mut PgConnection, ledger: &Writer) -> anyhow::Result<()> {
+    let holds = ledger::open_holds(conn, SHARD).await?;
+    let jobs: Vec<JobId> = holds.iter().filter(|hold| hold.of_a_job()).map(|hold| JobId(hold.link)).collect();
+    let ended = broker::job::ended(conn, &jobs).await?;
+    let voided = ledger.void_jobs(&ended).await?;
+    if voided > 0 {
+        tracing::warn!(holds = voided, "holds of jobs that had ended were voided");
     }
     Ok(())
 }
@@ -123,6 +167,9 @@ async fn end(conn: &mut PgConnection, clock: &Clock, job: &JobRecord) -> anyhow:
         first_token_at: job.first_token_at,
         ended_at,
     };
-    broker::job::finish(conn, job.job_id, &end).await?;
-    Ok(())
+    match broker::job::finish(conn, job.job_id, &end).await {
+        // Another replica was quicker.
+        Ok(()) | Err(broker::Error::JobEnded(_)) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
 }

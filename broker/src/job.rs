@@ -8,7 +8,8 @@ use primitives::id::{JobId, NodeId, ProviderId, TenantId};
 use primitives::node_protocol::{FinishReason, Sampling};
 
 pub use record::{
-    Filter, JobEnd, JobRecord, JobStatus, NewJob, PAGE_MAX, finish, get, insert, page, refuse, streaming, unfinished,
+    Filter, JobEnd, JobRecord, JobStatus, NewJob, PAGE_MAX, ended, finish, get, insert, page, refuse, replicas,
+    streaming, unfinished, unfinished_of,
 };
 pub use usage::{Grouping, Usage, usage};
 

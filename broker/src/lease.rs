@@ -1,7 +1,7 @@
 //! A lease: a node's time-limited right to one job. Its epoch is the fencing token.
 
 use chrono::{DateTime, Utc};
-use primitives::id::{JobId, NodeId, ProviderId};
+use primitives::id::{JobId, NodeId, ProviderId, ReplicaId};
 use primitives::node_protocol::SignedReceipt;
 use sqlx::PgConnection;
 
@@ -81,7 +81,7 @@ pub enum LeaseOutcome {
     Stalled,
     /// The node went away.
     Lost,
-    /// The control plane that gave it died.
+    /// The replica that gave it is gone.
     Abandoned,
 }
 
@@ -118,8 +118,8 @@ pub async fn of_job(conn: &mut PgConnection, job_id: JobId) -> Result<Vec<Lease>
     repo::leases_of(conn, job_id).await
 }
 
-/// Ends every open lease, which a control plane that died left behind; says how many. What they delivered is not known here
-/// and counts as nothing: the ledger has what was charged.
-pub async fn abandon(conn: &mut PgConnection, now: DateTime<Utc>) -> Result<u64> {
-    repo::leases_abandon(conn, now).await
+/// Ends the open leases of a replica's jobs, which it left behind when it died; says how many. What they delivered is not known
+/// here and counts as nothing: the ledger has what was charged.
+pub async fn abandon(conn: &mut PgConnection, replica_id: ReplicaId, now: DateTime<Utc>) -> Result<u64> {
+    repo::leases_abandon(conn, replica_id, now).await
 }

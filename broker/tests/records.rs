@@ -11,7 +11,7 @@ use broker::provider::Provider;
 use broker::{Error, ask, job, join_token, lease, model, node, provider};
 use chrono::{DateTime, TimeDelta, Utc};
 use primitives::clock::Clock;
-use primitives::id::{Ids, JobId, NodeId, ProviderId, TenantId};
+use primitives::id::{Ids, JobId, NodeId, ProviderId, ReplicaId, TenantId};
 use primitives::money::{AttoPrice, Currency, Nanos};
 use primitives::node_protocol::{NodeDescriptor, Tier};
 use primitives::tx::run_tx;
@@ -77,6 +77,7 @@ fn a_job(ids: &Ids, tenant_id: TenantId, key: Option<&str>) -> NewJob {
         currency: Currency::USD,
         hold: Nanos(1_000),
         received_at: start(),
+        replica_id: ReplicaId(1),
     }
 }
 
@@ -329,16 +330,37 @@ async fn an_unreadable_row_is_named(pool: PgPool) {
 }
 
 #[sqlx::test(migrations = "../migrations")]
-async fn a_dead_control_planes_leases_are_abandoned(pool: PgPool) {
+async fn what_a_replica_leaves_is_found_by_its_number_and_nothing_of_the_living_ones(pool: PgPool) {
     let (ids, mut conn) = (ids(), pool.acquire().await.unwrap());
-    let job_id: JobId = ids.next();
-    let insert =
-        "INSERT INTO broker.leases (job_id, epoch, node_id, provider_id, granted_at) VALUES ($1, 1, $1, $1, $2)";
-    sqlx::query(insert).bind(job_id.0).bind(start()).execute(&pool).await.unwrap();
-    assert_eq!(lease::abandon(&mut conn, start()).await.unwrap(), 1);
-    assert_eq!(lease::abandon(&mut conn, start() + TimeDelta::days(1)).await.unwrap(), 0);
-    let leases = lease::of_job(&mut conn, job_id).await.unwrap();
+    let [gone, living] = [ReplicaId(7), ReplicaId(8)];
+    let mut jobs = vec![];
+    for replica_id in [gone, gone, living] {
+        let new = NewJob { replica_id, ..a_job(&ids, ids.next(), None) };
+        job::insert(&mut conn, &new).await.unwrap();
+        let insert =
+            "INSERT INTO broker.leases (job_id, epoch, node_id, provider_id, granted_at) VALUES ($1, 1, $1, $1, $2)";
+        sqlx::query(insert).bind(new.job_id.0).bind(start()).execute(&pool).await.unwrap();
+        jobs.push(new.job_id);
+    }
+    let replicas = async |conn: &mut PgConnection| {
+        let mut replicas = job::replicas(conn).await.unwrap();
+        replicas.sort();
+        replicas
+    };
+    assert_eq!(replicas(&mut conn).await, [gone, living]);
+    job::finish(&mut conn, jobs[0], &an_end(JobStatus::Done)).await.unwrap();
+    assert_eq!(job::ended(&mut conn, &jobs).await.unwrap(), [jobs[0]]);
+    let left = job::unfinished_of(&mut conn, gone, 10).await.unwrap();
+    assert_eq!(left.iter().map(|job| job.job_id).collect::<Vec<_>>(), [jobs[1]]);
+    job::finish(&mut conn, jobs[1], &an_end(JobStatus::Voided)).await.unwrap();
+    assert_eq!(replicas(&mut conn).await, [gone, living], "its leases are open");
+
+    assert_eq!(lease::abandon(&mut conn, gone, start()).await.unwrap(), 2);
+    assert_eq!(lease::abandon(&mut conn, gone, start() + TimeDelta::days(1)).await.unwrap(), 0);
+    assert_eq!(replicas(&mut conn).await, [living]);
+    let leases = lease::of_job(&mut conn, jobs[1]).await.unwrap();
     assert_eq!((leases[0].outcome, leases[0].ended_at), (Some(LeaseOutcome::Abandoned), Some(start())));
+    assert_eq!(lease::of_job(&mut conn, jobs[2]).await.unwrap()[0].outcome, None);
 }
 
 /// A node that was there from one second to another.

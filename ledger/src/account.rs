@@ -4,6 +4,7 @@ use std::fmt;
 
 use chrono::{DateTime, Utc};
 use primitives::money::{Currency, Nanos};
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::chart::{Code, Side};
@@ -11,7 +12,7 @@ use crate::error::Error;
 use crate::unit;
 
 /// An account's number: its code, its unit, its shard and a count, so that constraints and people can read them from it.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, sqlx::Type)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, sqlx::Type)]
 #[sqlx(transparent)]
 pub struct AccountId(pub i64);
 
@@ -57,7 +58,7 @@ impl fmt::Display for AccountId {
 }
 
 /// What an account is for: opened when the first transfer touches it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct AccountKey {
     /// The chart's code.
     pub code: Code,
@@ -87,7 +88,8 @@ impl AccountKey {
 }
 
 /// What an account may do.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum AccountState {
     /// Everything.
     #[default]
@@ -115,7 +117,7 @@ impl AccountState {
 }
 
 /// When a credit lot is spent: the lowest priority first, then the soonest to lapse. *Units*: 0 to 100.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Priority(pub i16);
 
 impl Priority {

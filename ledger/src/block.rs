@@ -15,7 +15,7 @@
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::canonical::Canonical;
 use crate::row::{
@@ -25,7 +25,7 @@ use crate::row::{
 const CONTEXT: &[u8] = b"tokengrid block v2\n";
 
 /// A committed block's place and proof.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct BlockRef {
     /// 1, 2, 3 … in the shard.
     pub height: i64,

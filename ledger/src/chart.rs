@@ -4,6 +4,8 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// The side that makes an account grow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
@@ -25,8 +27,9 @@ impl Side {
 
 macro_rules! chart {
     ($($(#[$doc:meta])* $code:ident = $number:literal $name:literal $side:ident $(, $rule:ident)?;)*) => {
-        /// An account's code in the chart of accounts.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        /// An account's code in the chart of accounts; as data its number.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(try_from = "i16", into = "i16")]
         #[repr(i16)]
         pub enum Code {
             $($(#[$doc])* $code = $number,)*
@@ -182,6 +185,25 @@ impl Code {
     /// True for revenue and what is taken off it.
     pub fn revenue(self) -> bool {
         (4000..5000).contains(&self.number())
+    }
+}
+
+/// A number that no account has in the chart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0} is not in the chart of accounts")]
+pub struct BadCode(i16);
+
+impl TryFrom<i16> for Code {
+    type Error = BadCode;
+
+    fn try_from(number: i16) -> Result<Self, BadCode> {
+        Self::from_number(number).ok_or(BadCode(number))
+    }
+}
+
+impl From<Code> for i16 {
+    fn from(code: Code) -> Self {
+        code.number()
     }
 }
 

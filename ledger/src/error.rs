@@ -1,16 +1,22 @@
 //! Every way in which the ledger refuses.
 
+mod word;
+
 use primitives::id::{JobId, NodeId, TenantId};
 use primitives::money::{Currency, Nanos};
 use primitives::tx::Failure;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+pub use self::word::Word;
+use self::word::word;
 use crate::account::AccountId;
 use crate::chart::Code;
 use crate::period::Month;
 
 /// Why the ledger did not do as asked; nothing changed, unless the variant says otherwise.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Error {
     // Refused: the caller's doing.
     /// The tenant's credit does not cover the hold.
@@ -27,7 +33,8 @@ pub enum Error {
     #[error("{amount} is no amount for a {what}")]
     BadAmount {
         /// What it was for.
-        what: &'static str,
+        #[serde(deserialize_with = "word")]
+        what: Word,
         /// The amount.
         amount: Nanos,
     },
@@ -147,7 +154,8 @@ pub enum Error {
     #[error("this is no journal entry: {reason}")]
     BadEntry {
         /// What is wrong.
-        reason: &'static str,
+        #[serde(deserialize_with = "word")]
+        reason: Word,
     },
     /// A revenue leg without its bucket and dimensions.
     #[error("{debit} → {credit} is revenue and needs its bucket and dimensions")]
@@ -187,9 +195,11 @@ pub enum Error {
     #[error("this is no {recipe}: {reason}")]
     BadEvent {
         /// The business event.
-        recipe: &'static str,
+        #[serde(deserialize_with = "word")]
+        recipe: Word,
         /// What is wrong.
-        reason: &'static str,
+        #[serde(deserialize_with = "word")]
+        reason: Word,
     },
     /// A report is in one currency, and no rate is known for revenue, costs or usage in another.
     #[error("{month} has amounts in {currency}: a report in another currency needs a rate, and none is known")]
@@ -212,7 +222,8 @@ pub enum Error {
         /// The job, lot or top-up.
         link: Uuid,
         /// The business event.
-        recipe: &'static str,
+        #[serde(deserialize_with = "word")]
+        recipe: Word,
     },
     /// The shard has a writer that lives.
     #[error("shard {shard} has a running writer")]
@@ -239,15 +250,34 @@ pub enum Error {
     #[error("row {row} of {table} has a bad {column}")]
     BadRow {
         /// The table.
-        table: &'static str,
+        #[serde(deserialize_with = "word")]
+        table: Word,
         /// The column.
-        column: &'static str,
+        #[serde(deserialize_with = "word")]
+        column: Word,
         /// The row's key.
         row: String,
     },
     /// The database failed, or refused what the writer had allowed.
     #[error("the ledger's database failed")]
+    #[serde(skip)]
     Database(#[from] sqlx::Error),
+    /// The writer of another replica failed in a way that has no name here; its own log has the cause.
+    #[error("the ledger's writer failed at another replica: {message}")]
+    Elsewhere {
+        /// What it said.
+        message: String,
+    },
+}
+
+impl Error {
+    /// The refusal as another replica is told of it: what has no name there is told in words.
+    pub(crate) fn for_others(self) -> Self {
+        match self {
+            Self::Database(error) => Self::Elsewhere { message: error.to_string() },
+            error => error,
+        }
+    }
 }
 
 impl Failure for Error {

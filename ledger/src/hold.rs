@@ -1,7 +1,10 @@
 //! Holds: an owner's credit set aside for an event until it is settled, voided or expired.
 
+use std::fmt;
+
 use chrono::{DateTime, Utc};
 use primitives::money::Nanos;
+use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
@@ -9,9 +12,12 @@ use crate::account::AccountKey;
 use crate::block::BlockRef;
 use crate::chart::Code;
 use crate::error::Error;
+use crate::recipe::Request;
+use crate::replica::letter::Kept;
+use crate::writer::route::Route;
 
 /// What one credit lot gives to a hold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HoldPart {
     /// The pending transfer.
     pub seq: i64,
@@ -24,26 +30,51 @@ pub struct HoldPart {
 }
 
 /// A hold that was decided; nothing of the event may leave before [`Hold::durable`] says that it is kept.
-#[derive(Debug)]
 pub struct Hold {
-    /// The lots, in the order in which they are spent.
+    /// The lots, in the order in which they are spent, as they were decided first.
     pub parts: Vec<HoldPart>,
-    pub(crate) durable: oneshot::Receiver<Result<BlockRef, Error>>,
+    /// Where the writer of this process tells; none once that has ended, or where another replica's told.
+    pub(crate) durable: Option<oneshot::Receiver<Result<BlockRef, Error>>>,
     pub(crate) block: Option<BlockRef>,
+    /// How to ask again when the writer ended before it told.
+    pub(crate) again: Option<(Route, Request)>,
+}
+
+impl fmt::Debug for Hold {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hold").field("parts", &self.parts).field("block", &self.block).finish_non_exhaustive()
+    }
 }
 
 impl Hold {
     /// Waits until the hold's block is committed, and names it; may be asked again.
     ///
-    /// *Errors*: the hold is not there after all: [`Error::IdReused`] or a broken database; [`Error::Stopped`] leaves it
-    /// open whether it is, and the next writer voids it.
+    /// When the writer ends before it tells, the next one is asked for the same hold.
+    ///
+    /// *Errors*: the hold is not there after all: [`Error::IdReused`], [`Error::InsufficientFunds`] at the next writer, or a broken
+    /// database; [`Error::Stopped`] leaves it open whether it is.
     pub async fn durable(&mut self) -> Result<BlockRef, Error> {
         if let Some(block) = self.block {
             return Ok(block);
         }
-        let block = (&mut self.durable).await.map_err(|_| Error::Stopped)??;
-        self.block = Some(block);
-        Ok(block)
+        if let Some(durable) = &mut self.durable {
+            match durable.await.unwrap_or(Err(Error::Stopped)) {
+                Ok(block) => return Ok(*self.block.insert(block)),
+                Err(Error::Stopped) => self.durable = None,
+                Err(error) => {
+                    (self.durable, self.again) = (None, None);
+                    return Err(error);
+                }
+            }
+        }
+        let Some((route, request)) = &self.again else { return Err(Error::Stopped) };
+        let block = route.ask(request.clone()).await?;
+        Ok(*self.block.insert(block))
+    }
+
+    /// A hold that is durable already.
+    pub(crate) fn kept(Kept { block, parts }: Kept) -> Self {
+        Self { parts, durable: None, block: Some(block), again: None }
     }
 }
 
@@ -66,8 +97,8 @@ impl OpenHold {
         Nanos(self.parts.iter().map(|part| part.amount.0).sum())
     }
 
-    /// True for a job's: it dies with the control plane that ran the job, as a rental or a dispute does not.
-    pub(crate) fn of_a_job(&self) -> bool {
+    /// True for a job's: it dies with the replica that ran the job, as a rental or a dispute does not.
+    pub fn of_a_job(&self) -> bool {
         self.parts.iter().all(|part| part.credit.code == Code::InferenceRevenue)
     }
 

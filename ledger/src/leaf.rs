@@ -1,13 +1,14 @@
 //! Leaves: the dimensions of revenue, cost and usage.
 
 use primitives::id::{NodeId, PriceId, ProviderId, TenantId};
+use serde::{Deserialize, Serialize};
 
 use crate::economics::Bucket;
 use crate::economics::tokens::Waste;
 use crate::period::Month;
 
 /// Where a revenue or cost leg, or a fact, belongs in every report.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Leaf {
     /// Its class; each revenue leg has exactly one.
     pub bucket: Bucket,

@@ -5,7 +5,8 @@
 //! the one before by SHA-256. What each event debits and credits is its [`recipe`].
 //!
 //! All changes go through the one [`Writer`] of a shard: it decides requests in the order of their arrival against balances
-//! in memory, and makes them durable by group commit, one database call for all that queued during the last one. The
+//! in memory, and makes them durable by group commit, one database call for all that queued during the last one. Several
+//! processes over the same books are each a [`Replica`]; a handle of any of them reaches the writer, wherever it is. The
 //! database moves the balances itself, from the same rows, and refuses what must never be.
 //!
 //! What is absent: updates and deletions, floats, balances set by hand, locks on accounts, a wait timer before a commit.
@@ -24,6 +25,7 @@ mod period;
 pub mod plaintext;
 pub mod proof;
 pub mod recipe;
+mod replica;
 mod repo;
 mod rounding;
 mod row;
@@ -36,7 +38,7 @@ mod writer;
 pub use account::{AccountId, AccountKey, AccountState, Priority};
 pub use block::BlockRef;
 pub use chart::{Code, Side};
-pub use error::Error;
+pub use error::{Error, Word};
 pub use hold::{Hold, HoldPart, OpenHold};
 pub use leaf::Leaf;
 pub use period::{BadMonth, Month, PeriodState};
@@ -60,10 +62,12 @@ pub use recipe::refund::{CreditNote, CreditRefund, NoteSettled, RefundPaid};
 pub use recipe::rental::{RentalBuy, RentalEnd, RentalHold, RentalMeter, RentalRecognition, RentalUse, Rented};
 pub use recipe::state::{AccountChange, PeriodChange};
 pub use recipe::throughput::{CreditedTo, QuotaUse, SlaCredit, ThroughputBuy, ThroughputRecognition};
+pub use replica::letter::{BadLetter, Carried, Carrier, NotCarried};
+pub use replica::{Pace, Replica, ReplicaTask};
 pub use repo::{
-    PAGE_MAX, account_totals, balance, balance_as_of, economics_records, link_groups, link_transfers, loose_role,
-    month_groups, open_holds, reference_groups, scales, statement, totals, totals_as_of, totals_at, trial_balance,
-    trial_balance_of, unsettled, usage_facts,
+    PAGE_MAX, account_totals, balance, balance_as_of, economics_records, link_groups, link_transfers, living_replicas,
+    loose_role, month_groups, open_holds, reference_groups, scales, statement, totals, totals_as_of, totals_at,
+    trial_balance, trial_balance_of, unsettled, usage_facts,
 };
 pub use transfer::Kind;
 pub use view::{

@@ -4,9 +4,11 @@ use std::fmt;
 use std::str::FromStr;
 
 use chrono::{DateTime, Datelike, NaiveDate, Utc};
+use serde::{Deserialize, Serialize};
 
 /// A month in UTC, as the books count it: year × 100 + month, of the century.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "i16", into = "i16")]
 pub struct Month(i16);
 
 /// A text that is no month.
@@ -68,6 +70,20 @@ impl Month {
     }
 }
 
+impl TryFrom<i16> for Month {
+    type Error = BadMonth;
+
+    fn try_from(number: i16) -> Result<Self, BadMonth> {
+        Self::try_from_number(number)
+    }
+}
+
+impl From<Month> for i16 {
+    fn from(month: Month) -> Self {
+        month.number()
+    }
+}
+
 impl fmt::Display for Month {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "20{:02}-{:02}", self.0 / 100, self.0 % 100)
@@ -94,7 +110,8 @@ impl FromStr for Month {
 }
 
 /// What may be booked in a month.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum PeriodState {
     /// Everything.
     #[default]

@@ -7,6 +7,7 @@ use std::fmt;
 
 use chrono::{DateTime, Utc};
 use primitives::money::Nanos;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 pub mod agency;
@@ -238,33 +239,105 @@ pub(crate) struct CapacityDraft {
     pub to_at: DateTime<Utc>,
 }
 
-/// A request to the writer: a business event that wants to happen. Every recipe's request becomes one.
-#[derive(Debug)]
-pub struct Request(Box<dyn Recipe>);
-
-impl<R: Recipe + 'static> From<R> for Request {
-    fn from(recipe: R) -> Self {
-        Self(Box::new(recipe))
-    }
-}
+/// A request to the writer: a business event that wants to happen. Every recipe's request becomes one; as data it carries all
+/// that the event says, so that another replica decides the same.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Request(Box<Event>);
 
 impl Request {
-    pub(crate) fn recipe(&self) -> &dyn Recipe {
-        &*self.0
-    }
-
     /// The group that it would become.
     pub(crate) fn key(&self) -> GroupKey {
-        GroupKey { link: self.0.link(), recipe: self.0.template().number }
+        let recipe = self.recipe();
+        GroupKey { link: recipe.link(), recipe: recipe.template().number }
     }
 
     /// The first eight bytes of SHA-256 of all that it says.
     pub(crate) fn body(&self) -> i64 {
         let mut out = Canonical::new();
-        self.0.body(&mut out);
+        self.recipe().body(&mut out);
         let digest = out.digest();
         i64::from_le_bytes(digest[..8].try_into().expect("a digest has 32 bytes"))
     }
+}
+
+/// Lists the events: each is told by its name on the wire, and becomes a request.
+macro_rules! events {
+    ($($module:ident::$event:ident)*) => {
+        /// A business event, of one of the kinds that there are.
+        #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+        #[serde(rename_all = "snake_case")]
+        enum Event {
+            $($event($module::$event),)*
+        }
+
+        impl Request {
+            pub(crate) fn recipe(&self) -> &dyn Recipe {
+                match &*self.0 {
+                    $(Event::$event(recipe) => recipe,)*
+                }
+            }
+        }
+
+        $(
+            impl From<$module::$event> for Request {
+                fn from(recipe: $module::$event) -> Self {
+                    Self(Box::new(Event::$event(recipe)))
+                }
+            }
+        )*
+    };
+}
+
+events! {
+    agency::NetSettlement
+    capacity::CapacityReport
+    credit::CardTopUp
+    credit::OverrunCollection
+    credit::PromoGrant
+    credit::TopUp
+    dispute::DisputeLost
+    dispute::DisputeOpened
+    dispute::DisputeWon
+    exchange::Conversion
+    exchange::ExchangeDifference
+    expiry::CreditExpiry
+    expiry::PromoExpiry
+    job::JobHold
+    job::JobSettlement
+    job::Void
+    journal::JournalEntry
+    licence::LicenceInvoice
+    licence::LicenceRecognition
+    pack::PackBuy
+    pack::PackDraw
+    pack::PackExpiry
+    payout::ProcessorPayout
+    payout::ProcessorPayoutArrival
+    postpaid::Invoice
+    postpaid::InvoicePayment
+    postpaid::PostpaidUsage
+    postpaid::Recovery
+    postpaid::WriteOff
+    provider::Clawback
+    provider::EarningRelease
+    provider::EarningReserve
+    provider::ProviderPayout
+    provider::ProviderPayoutPaid
+    refund::CreditNote
+    refund::CreditRefund
+    refund::RefundPaid
+    rental::RentalBuy
+    rental::RentalEnd
+    rental::RentalHold
+    rental::RentalMeter
+    rental::RentalRecognition
+    reversal::Reversal
+    state::AccountChange
+    state::PeriodChange
+    throughput::SlaCredit
+    throughput::ThroughputBuy
+    throughput::ThroughputRecognition
 }
 
 /// Refuses an amount that is not above zero.

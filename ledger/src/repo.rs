@@ -1,5 +1,6 @@
 //! All the SQL of the room: what the writer says ([`post`]), what the verifier reads ([`proof`]), what a report reads
-//! ([`economics`]), what whoever is connected may do ([`role`]), and what anyone may read, one noun a file.
+//! ([`economics`]), what replicas know of each other ([`replica`]), what whoever is connected may do ([`role`]), and what anyone may
+//! read, one noun a file.
 
 mod balance;
 mod clearing;
@@ -9,6 +10,7 @@ pub(crate) mod journal;
 pub(crate) mod period;
 pub(crate) mod post;
 pub(crate) mod proof;
+pub(crate) mod replica;
 pub(crate) mod reversal;
 mod role;
 pub(crate) mod simulate;
@@ -22,6 +24,7 @@ pub use clearing::unsettled;
 pub use economics::economics_records;
 pub use hold::open_holds;
 pub use journal::{link_groups, link_transfers, month_groups, reference_groups};
+pub use replica::living_replicas;
 pub use role::loose_role;
 pub use statement::statement;
 pub use trial::{account_totals, trial_balance, trial_balance_of};

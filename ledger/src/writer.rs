@@ -3,7 +3,8 @@
 mod close;
 pub(crate) mod pipeline;
 mod reverse;
-mod task;
+pub(crate) mod route;
+pub(crate) mod task;
 
 pub use close::{Closing, closing_reasons};
 pub use reverse::GroupRef;
@@ -13,30 +14,31 @@ use primitives::id::JobId;
 use sqlx::PgPool;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
+use uuid::Uuid;
 
-use self::pipeline::Command;
-use self::task::{Task, Waiting};
+use self::route::Route;
+use self::task::Task;
 use crate::SHARD;
 use crate::block::BlockRef;
 use crate::error::Error;
-use crate::hold::{Hold, HoldPart, OpenHold};
+use crate::hold::Hold;
 use crate::recipe::Request;
 use crate::recipe::credit::{PromoGrant, TopUp};
 use crate::recipe::job::{JobHold, JobSettlement, Void};
 use crate::repo;
 
 /// How many requests may wait for the writer; who comes later waits outside.
-const QUEUE_MAX: usize = 8_192;
+pub(crate) const QUEUE_MAX: usize = 8_192;
 
-/// Asks the one writer of a shard; clones ask the same one.
+/// Asks the one writer of a shard, wherever it is; clones ask the same one.
 ///
-/// Every request is safe to repeat: the same body under the same job, lot or reference gets the first answer.
+/// Every request is safe to repeat: the same body under the same job, lot or reference gets the first answer. A handle of a
+/// [`Replica`](crate::Replica) repeats by itself what a writer left unanswered.
 #[derive(Clone)]
 pub struct Writer {
-    queue: mpsc::Sender<Command<Waiting>>,
-    pool: PgPool,
-    clock: Clock,
-    epoch: i64,
+    pub(crate) route: Route,
+    pub(crate) pool: PgPool,
+    pub(crate) clock: Clock,
 }
 
 /// The running writer; dropped, it stops at once and leaves what it had not committed undone.
@@ -46,7 +48,7 @@ pub struct WriterTask {
 }
 
 impl Writer {
-    /// Takes the shard over and starts to write; earlier writers are fenced off by a higher epoch.
+    /// Takes the shard over and starts to write, for this handle alone; earlier writers are fenced off by a higher epoch.
     ///
     /// Keeps two connections of its own beside the pool's. *Errors*: [`Error::WriterRunning`] while another writer lives; one that
     /// has just died is waited for, two seconds at most.
@@ -54,20 +56,17 @@ impl Writer {
         let (sender, queue) = mpsc::channel(QUEUE_MAX);
         let (stop, stopped) = oneshot::channel();
         let task = Task::start(pool.clone(), clock.clone(), SHARD, queue).await?;
-        let epoch = task.epoch();
         let mut tasks = JoinSet::new();
         tasks.spawn(task.run(stopped));
-        Ok((Self { queue: sender, pool, clock, epoch }, WriterTask { task: tasks, stop: Some(stop) }))
+        Ok((Self { route: Route::One(sender), pool, clock }, WriterTask { task: tasks, stop: Some(stop) }))
     }
 
-    /// Sets a job's worst case aside: decided at once, in the order of arrival; durable when [`Hold::durable`] says so.
+    /// Sets a job's worst case aside: decided at once, in the order of arrival, where the writer is this process's; durable when
+    /// [`Hold::durable`] says so.
     ///
     /// *Errors*: [`Error::InsufficientFunds`] with what is missing.
     pub async fn hold(&self, hold: JobHold) -> Result<Hold, Error> {
-        let (decided, decision) = oneshot::channel();
-        let durable = self.send(hold.into(), Some(decided)).await?;
-        let parts = decision.await.map_err(|_| Error::Stopped)??;
-        Ok(Hold { parts, durable, block: None })
+        self.route.hold(hold.into()).await
     }
 
     /// Ends a job: what it cost is taken, the rest of its hold is free, its providers are credited and its usage is kept; all
@@ -98,26 +97,24 @@ impl Writer {
     /// Voids the holds whose time is over, and tells how many; for a sweeper that runs every few seconds.
     pub async fn void_expired(&self) -> Result<usize, Error> {
         let now = self.clock.now();
-        self.void_all(|hold| hold.expires_at <= now).await
+        let holds = repo::open_holds(&mut *self.pool.acquire().await?, SHARD).await?;
+        self.void_all(holds.iter().filter(|hold| hold.expires_at <= now).map(|hold| hold.link)).await
     }
 
-    /// Voids the holds that earlier writers left for jobs, and tells how many; for the start of a control plane whose jobs died with it.
-    pub async fn void_abandoned(&self) -> Result<usize, Error> {
-        self.void_all(|hold| hold.epoch < self.epoch && hold.of_a_job()).await
+    /// Voids the holds of jobs that nobody runs any more, and tells how many were open; durable on return.
+    pub async fn void_jobs(&self, jobs: &[JobId]) -> Result<usize, Error> {
+        self.void_all(jobs.iter().map(|job| job.0)).await
     }
 
-    async fn void_all(&self, which: impl Fn(&OpenHold) -> bool) -> Result<usize, Error> {
-        let holds = {
-            let mut conn = self.pool.acquire().await?;
-            repo::open_holds(&mut conn, SHARD).await?
-        };
-        let mut answers = Vec::new();
-        for hold in holds.iter().filter(|hold| which(hold)) {
-            answers.push(self.send(Void { link: hold.link }.into(), None).await?);
+    async fn void_all(&self, links: impl Iterator<Item = Uuid>) -> Result<usize, Error> {
+        let mut voids = JoinSet::new();
+        for link in links {
+            let route = self.route.clone();
+            voids.spawn(async move { route.ask(Void { link }.into()).await });
         }
         let mut voided = 0;
-        for answer in answers {
-            match answer.await.map_err(|_| Error::Stopped)? {
+        while let Some(answer) = voids.join_next().await {
+            match answer.map_err(|_| Error::Stopped)? {
                 Ok(_) => voided += 1,
                 // It was settled while we looked.
                 Err(Error::NoOpenHold { .. }) => {}
@@ -129,18 +126,7 @@ impl Writer {
 
     /// Books any business event, durably on return; [`recipe::TEMPLATES`](crate::recipe::TEMPLATES) tells what each one does.
     pub async fn post(&self, event: impl Into<Request>) -> Result<BlockRef, Error> {
-        self.send(event.into(), None).await?.await.map_err(|_| Error::Stopped)?
-    }
-
-    async fn send(
-        &self,
-        request: Request,
-        decided: Option<oneshot::Sender<Result<Vec<HoldPart>, Error>>>,
-    ) -> Result<oneshot::Receiver<Result<BlockRef, Error>>, Error> {
-        let (durable, answer) = oneshot::channel();
-        let caller = Waiting { decided, durable };
-        self.queue.send(Command { request, caller }).await.map_err(|_| Error::Stopped)?;
-        Ok(answer)
+        self.route.ask(event.into()).await
     }
 }
 

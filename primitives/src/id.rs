@@ -11,6 +11,12 @@ use uuid::Uuid;
 
 use crate::clock::Clock;
 
+/// A replica of the control plane, by the number of its start: one that was declared gone and comes back has another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "postgres", derive(sqlx::Type))]
+#[cfg_attr(feature = "postgres", sqlx(transparent))]
+pub struct ReplicaId(pub i32);
+
 /// What every identifier type can do.
 pub trait Id: Copy + From<Uuid> + Into<Uuid> + fmt::Display + FromStr<Err = BadId> {
     /// The letters before the underscore.

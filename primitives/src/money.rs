@@ -79,8 +79,10 @@ impl fmt::Debug for Currency {
 
 /// An amount in nano-units of some currency; may be negative.
 ///
+/// As data it is the bare integer, which is for our own programs: people and tenants read [`Money`].
+///
 /// *Units*: 10⁻⁹ of the currency's major unit.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "postgres", derive(sqlx::Type))]
 #[cfg_attr(feature = "postgres", sqlx(transparent))]
 pub struct Nanos(pub i64);

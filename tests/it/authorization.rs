@@ -146,10 +146,12 @@ enum Gate {
     Node,
     /// Not here: on the metrics' own port, which is this machine's alone.
     Elsewhere,
+    /// Not here: on the port of the other replicas, who have a token.
+    Peer,
 }
 
 /// Every route there is. A new one is refused by the test below until it stands here.
-const ROUTES: [(&str, &str, Gate); 12] = [
+const ROUTES: [(&str, &str, Gate); 13] = [
     ("GET", "/graphql", Gate::Open),
     ("GET", "/healthz", Gate::Open),
     ("GET", "/ledger/head", Gate::Open),
@@ -161,6 +163,7 @@ const ROUTES: [(&str, &str, Gate); 12] = [
     ("GET", "/{path:.*}", Gate::Open),
     ("HEAD", "/{path:.*}", Gate::Open),
     ("POST", "/graphql", Gate::Open),
+    ("POST", "/ledger", Gate::Peer),
     ("POST", "/v1/chat/completions", Gate::Credential),
 ];
 
@@ -189,6 +192,13 @@ async fn every_route_is_open_to_those_it_is_for_and_to_nobody_else() {
             Gate::Open => assert!(![401, 403].contains(&nobody.status), "{method} {path}: {}", nobody.status),
             Gate::Node => assert_eq!(nobody.status, 400, "{method} {path} takes an upgrade"),
             Gate::Elsewhere => assert_eq!(nobody.status, 404, "{method} {path}"),
+            Gate::Peer => {
+                assert_eq!(nobody.status, 405, "{method} {path}");
+                let door = Client::new(system.control_plane.peers);
+                for stranger in [door.clone(), door.with_key("5e"), door.with_key(&system.demo.tenant.api_key)] {
+                    assert_eq!(stranger.knock(method, &path).await.status, 401, "{method} {path}");
+                }
+            }
         }
     }
     system.end().await;

@@ -34,6 +34,8 @@ mod programs;
 #[cfg(test)]
 mod proof;
 #[cfg(test)]
+mod replicas;
+#[cfg(test)]
 mod tidy;
 #[cfg(test)]
 mod usage;

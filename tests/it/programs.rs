@@ -44,16 +44,6 @@ async fn migrating_and_seeding_again_changes_nothing_but_adds_a_key_and_a_join_t
 }
 
 #[tokio::test]
-async fn a_second_control_plane_on_one_database_does_not_start_and_does_no_harm() {
-    let system = TestSystem::start().await;
-    let (started, complaint) = system.tokengrid(&["serve"]).await;
-    assert!(!started, "two writers of one ledger");
-    assert!(complaint.contains("writer"), "{complaint}");
-    system.client().chat(&ask("What is 12 + 30?").max_tokens(5)).await.ok();
-    system.end().await;
-}
-
-#[tokio::test]
 async fn a_machine_joins_once_and_serves_from_then_on_without_a_token() {
     let mut system = TestSystem::builder().start().await;
     let (url, token) = (system.url(), system.demo.join_token.clone());
@@ -85,6 +75,7 @@ async fn a_bad_setting_is_refused_at_the_start_by_its_name() {
     for (name, value) in [
         ("TOKENGRID_SECRET", "short"),
         ("TOKENGRID_LISTEN", "everywhere"),
+        ("TOKENGRID_PEER_LISTEN", "everywhere"),
         ("TOKENGRID_SIGNUP_CREDIT", "many"),
         ("TOKENGRID_REQUESTS_PER_MINUTE_MAX", "0"),
         ("TOKENGRID_DATABASE_CONNECTIONS_MAX", "1"),

@@ -14,6 +14,8 @@ pub struct ControlPlane {
     pub address: SocketAddr,
     /// Where its metrics are.
     pub metrics: SocketAddr,
+    /// Where other replicas ask it.
+    pub peers: SocketAddr,
 }
 
 impl ControlPlane {
@@ -25,6 +27,6 @@ impl ControlPlane {
             let text = fields[name].as_str().expect("the line names the address");
             text.parse().expect("an address and a port")
         };
-        Self { address: address("address"), metrics: address("metrics"), program }
+        Self { address: address("address"), metrics: address("metrics"), peers: address("peers"), program }
     }
 }

@@ -58,10 +58,24 @@ impl Program {
 
     /// Asks it to end, as a service manager would.
     pub fn terminate(&self) {
-        let pid = self.child.id().expect("a program that is asked to end is running");
+        self.signal(libc::SIGTERM);
+    }
+
+    /// Lets it hang.
+    pub fn pause(&self) {
+        self.signal(libc::SIGSTOP);
+    }
+
+    /// Lets it go on.
+    pub fn resume(&self) {
+        self.signal(libc::SIGCONT);
+    }
+
+    fn signal(&self, signal: libc::c_int) {
+        let pid = self.child.id().expect("a program that gets a signal is running");
         let pid = libc::pid_t::try_from(pid).expect("process numbers fit");
         // SAFETY: sending a signal touches no memory of ours, and the child is not reaped yet, so the number is its own.
-        assert_eq!(unsafe { libc::kill(pid, libc::SIGTERM) }, 0, "{}: {}", self.name, io::Error::last_os_error());
+        assert_eq!(unsafe { libc::kill(pid, signal) }, 0, "{}: {}", self.name, io::Error::last_os_error());
     }
 
     /// Waits for its end.

@@ -9,7 +9,7 @@ use primitives::clock::Clock;
 use primitives::id::{Ids, ProviderId};
 use secrecy::ExposeSecret;
 use serde::Deserialize;
-use sqlx::PgConnection;
+use sqlx::{PgConnection, PgPool};
 
 use crate::books;
 use crate::client::Client;
@@ -138,6 +138,11 @@ impl TestSystem {
         self.stranger().with_key(&self.demo.tenant.api_key)
     }
 
+    /// The demo tenant's programs, at another replica.
+    pub fn client_of(&self, replica: &ControlPlane) -> Client {
+        Client::new(replica.address).with_key(&self.demo.tenant.api_key)
+    }
+
     /// Somebody without a key.
     pub fn stranger(&self) -> Client {
         Client::new(self.control_plane.address)
@@ -150,15 +155,36 @@ impl TestSystem {
         self.start_node(settings, state_dir, Some(token)).await;
     }
 
+    /// Starts another replica of the control plane on the same database, with a node of its own.
+    pub async fn add_replica(&mut self, settings: &NodeSettings) -> ControlPlane {
+        self.starts += 1;
+        let log = self.folder.join(format!("control-plane-{}.log", self.starts));
+        let replica = ControlPlane::start(&self.env, log).await;
+        let token = self.join_token(TimeDelta::hours(1)).await;
+        let state_dir = self.folder.join(format!("node-{}", self.nodes.len() + 1));
+        self.start_node_at(format!("http://{}", replica.address), settings, state_dir, Some(token)).await;
+        replica
+    }
+
     /// Starts a node on a machine that has joined before.
     pub async fn add_joined_node(&mut self, state_dir: PathBuf) {
         self.start_node(&NodeSettings::default(), state_dir, None).await;
     }
 
     async fn start_node(&mut self, settings: &NodeSettings, state_dir: PathBuf, join_token: Option<String>) {
+        self.start_node_at(self.url(), settings, state_dir, join_token).await;
+    }
+
+    async fn start_node_at(
+        &mut self,
+        control_plane: String,
+        settings: &NodeSettings,
+        state_dir: PathBuf,
+        join_token: Option<String>,
+    ) {
         let name = format!("node-{}", self.nodes.len() + 1);
         let log = self.folder.join(format!("{name}.log"));
-        let place = Place { name: &name, control_plane: self.url(), join_token, state_dir, log };
+        let place = Place { name: &name, control_plane, join_token, state_dir, log };
         self.nodes.push(Node::start(place, settings, &path_only()).await);
     }
 
@@ -214,6 +240,11 @@ impl TestSystem {
     /// A connection to the system's database, to look at rows.
     pub async fn database(&self) -> PgConnection {
         self.database.connect().await
+    }
+
+    /// Connections to the system's database, for a writer of the test's own while no control plane runs.
+    pub async fn pool(&self) -> PgPool {
+        PgPool::connect(&self.database.url()).await.expect("the test's database can be connected to")
     }
 
     /// Seeds again.

@@ -9,6 +9,7 @@ use chrono::{DateTime, Utc};
 use ledger::{Dimensions, Hold, JobSettlement, Overrun, ProviderShare, UsageFact};
 use primitives::money::{Money, Nanos};
 use tokio::sync::mpsc::UnboundedSender;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{Admitted, Ending, Event, Inference};
@@ -19,8 +20,8 @@ const PRODUCT_LINE: &str = "online";
 
 /// How long a job may run; its hold lasts longer.
 const JOB_TIME_MAX: Duration = Duration::from_secs(60 * 60);
-/// How often and how long a settlement waits for a database that is away.
-const SETTLE_ATTEMPTS_MAX: u32 = 120;
+/// How long a settlement is tried again while the database or the ledger's writer is away, and after which pause.
+const SETTLE_TIME_MAX: Duration = Duration::from_secs(60);
 const SETTLE_PAUSE: Duration = Duration::from_millis(500);
 
 /// How the broker's side of a job ended.
@@ -51,10 +52,10 @@ pub(super) async fn drive(
     let mut first_token_at = None;
     let settled = match hold.durable().await {
         Ok(_) => {
-            let forwarded = forward(&inference, &mut stream, &listener, &mut first_token_at);
+            let forwarded = forward(&inference, &admitted, &mut stream, &listener, &mut first_token_at);
             let end = match tokio::time::timeout(JOB_TIME_MAX, forwarded).await {
                 Ok(Some(end)) => end,
-                // The caller left or time is up: what was delivered until now is all there will be.
+                // The caller left, time is up, or the job was taken from this replica: what was delivered until now is all there will be.
                 Ok(None) | Err(_) => End::from(stream.cancel().await),
             };
             let times = Times { first_token_at, ended_at: inference.clock.now() };
@@ -64,7 +65,7 @@ pub(super) async fn drive(
     };
     let ending = settled.unwrap_or_else(|error| {
         error.log();
-        tracing::error!(job.id = %job_id, "a job could not be settled; its hold is voided at the next start or expiry");
+        tracing::error!(job.id = %job_id, "a job could not be settled; its hold is voided once this replica is gone, or expires");
         Ending { result: Err(error), prompt_tokens: 0, output_tokens: 0, charge: money(&admitted, Nanos::ZERO) }
     });
     inference.running.lock().unwrap_or_else(PoisonError::into_inner).remove(&job_id);
@@ -72,18 +73,21 @@ pub(super) async fn drive(
     listener.events.send(Event::Ended(Box::new(ending))).ok();
 }
 
-/// Passes output on until the job ends; none when the caller left before, or wants no more.
+/// Passes output on until the job ends; none when the caller left before or wants no more, or others have voided the job.
 async fn forward(
     inference: &Inference,
+    admitted: &Admitted,
     stream: &mut JobStream,
     Listener { events, stop }: &Listener,
     first_token_at: &mut Option<DateTime<Utc>>,
 ) -> Option<End> {
+    let mut gone = std::pin::pin!(inference.replica.gone(admitted.job.replica_id));
     loop {
         let event = tokio::select! {
             event = stream.next() => event,
             () = events.closed() => return None,
             () = stop.cancelled() => return None,
+            () = &mut gone => return None,
         };
         match event? {
             JobEvent::Placed { .. } => {}
@@ -118,15 +122,14 @@ struct Times {
     ended_at: DateTime<Utc>,
 }
 
-/// Settles, again and again while the database is away: delivered tokens are not given up for a lost connection.
+/// Settles, again and again while the database or the writer is away: delivered tokens are not given up for a lost connection.
 async fn settle_surely(inference: &Inference, admitted: &Admitted, end: &End, times: Times) -> Result<Ending, Error> {
-    let mut attempt = 1;
+    let until = Instant::now() + SETTLE_TIME_MAX;
     loop {
         match settle(inference, admitted, end, times).await {
-            Err(error) if attempt < SETTLE_ATTEMPTS_MAX && passes(&error) => error.log(),
+            Err(error) if Instant::now() < until && passes(&error) => error.log(),
             settled => return settled,
         }
-        attempt += 1;
         tokio::time::sleep(SETTLE_PAUSE).await;
     }
 }

@@ -84,7 +84,7 @@ pub async fn statement(conn: &mut PgConnection, config: &StatementOf) -> anyhow:
 
 /// Closes a month, or tells what is in the way and returns false.
 ///
-/// One writer owns the books at a time, so it takes the shard for the moment of the change; while `serve` runs, it refuses.
+/// One writer owns the books at a time, so it takes the shard for the moment of the change; while any `serve` runs, it refuses.
 pub async fn close(pool: PgPool, clock: Clock, ids: &Ids, config: &CloseMonth) -> anyhow::Result<bool> {
     let state = if config.soft { PeriodState::Soft } else { PeriodState::Hard };
     let change_id = uuid::Builder::from_random_bytes(ids.bytes()).into_uuid();
@@ -104,7 +104,9 @@ pub async fn close(pool: PgPool, clock: Clock, ids: &Ids, config: &CloseMonth) -
     let (writer, task) = match Writer::start(pool, clock).await {
         Ok(started) => started,
         Err(Error::WriterRunning { .. }) => {
-            bail!("a control plane runs and owns the books; stop `tokengrid serve` for the moment that this takes")
+            bail!(
+                "a control plane runs and owns the books; stop every `tokengrid serve` for the moment that this takes"
+            )
         }
         Err(error) => return Err(error).context("the ledger's writer does not start"),
     };

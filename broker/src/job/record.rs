@@ -1,7 +1,7 @@
 //! A job's record: what was asked, under which prices, and how it ended.
 
 use chrono::{DateTime, Utc};
-use primitives::id::{ApiKeyId, JobId, PriceId, ProjectId, TenantId, UserId};
+use primitives::id::{ApiKeyId, JobId, PriceId, ProjectId, ReplicaId, TenantId, UserId};
 use primitives::money::{Currency, Nanos};
 use sqlx::PgConnection;
 
@@ -46,6 +46,8 @@ pub struct NewJob {
     pub hold: Nanos,
     /// When the request came.
     pub received_at: DateTime<Utc>,
+    /// Who runs it.
+    pub replica_id: ReplicaId,
 }
 
 /// A job on record.
@@ -214,7 +216,22 @@ pub async fn page(
     repo::jobs_page(conn, tenant_id, filter, after, limit.min(PAGE_MAX)).await
 }
 
-/// Jobs that have not ended, oldest first: what a new control plane finds of one that died.
+/// Jobs that have not ended, oldest first.
 pub async fn unfinished(conn: &mut PgConnection, limit: u32) -> Result<Vec<JobRecord>> {
     repo::jobs_unfinished(conn, limit).await
+}
+
+/// Replicas that have jobs or leases that have not ended, whether they live or not.
+pub async fn replicas(conn: &mut PgConnection) -> Result<Vec<ReplicaId>> {
+    repo::jobs_replicas(conn).await
+}
+
+/// A replica's jobs that have not ended, oldest first: what the others find of one that is gone.
+pub async fn unfinished_of(conn: &mut PgConnection, replica_id: ReplicaId, limit: u32) -> Result<Vec<JobRecord>> {
+    repo::jobs_unfinished_of(conn, replica_id, limit).await
+}
+
+/// Those of the jobs that have ended.
+pub async fn ended(conn: &mut PgConnection, jobs: &[JobId]) -> Result<Vec<JobId>> {
+    repo::jobs_ended(conn, jobs).await
 }

@@ -1,9 +1,10 @@
 //! Jobs on record.
 
 use chrono::{DateTime, Utc};
-use primitives::id::{ApiKeyId, JobId, PriceId, ProjectId, TenantId, UserId};
+use primitives::id::{ApiKeyId, JobId, PriceId, ProjectId, ReplicaId, TenantId, UserId};
 use primitives::money::Nanos;
 use sqlx::PgConnection;
+use uuid::Uuid;
 
 use super::Row;
 use crate::job::{Class, EndReason, Filter, Grouping, JobEnd, JobRecord, JobStatus, NewJob, Usage};
@@ -91,8 +92,8 @@ pub(crate) async fn job_insert(conn: &mut PgConnection, job: &NewJob) -> Result<
     let inserted = sqlx::query!(
         "INSERT INTO broker.jobs (job_id, tenant_id, project_id, api_key_id, user_id, model, class, status,
            idempotency_key, body_sha256, prompt_tokens, output_tokens_max, input_price_id, output_price_id, currency,
-           hold_nanos, received_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, 'admitted', $8, $9, $10, $11, $12, $13, $14, $15, $16)
+           hold_nanos, received_at, replica_id)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, 'admitted', $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
          ON CONFLICT ON CONSTRAINT jobs_idempotency_key_unique DO NOTHING",
         job.job_id.0,
         job.tenant_id.0,
@@ -110,6 +111,7 @@ pub(crate) async fn job_insert(conn: &mut PgConnection, job: &NewJob) -> Result<
         job.currency.as_str(),
         job.hold.0,
         job.received_at,
+        job.replica_id.0,
     )
     .execute(&mut *conn)
     .await?;
@@ -227,6 +229,49 @@ pub(crate) async fn jobs_unfinished(conn: &mut PgConnection, limit: u32) -> Resu
         i64::from(limit),
     );
     unfinished.fetch_all(conn).await?.into_iter().map(JobRecord::try_from).collect()
+}
+
+pub(crate) async fn jobs_unfinished_of(
+    conn: &mut PgConnection,
+    replica_id: ReplicaId,
+    limit: u32,
+) -> Result<Vec<JobRecord>> {
+    let unfinished = select_jobs!(
+        "WHERE ended_at IS NULL
+           AND replica_id = $1
+         -- Along jobs_unfinished_of_replica.
+         ORDER BY job_id
+         LIMIT $2",
+        replica_id.0,
+        i64::from(limit),
+    );
+    unfinished.fetch_all(conn).await?.into_iter().map(JobRecord::try_from).collect()
+}
+
+pub(crate) async fn jobs_replicas(conn: &mut PgConnection) -> Result<Vec<ReplicaId>> {
+    let replicas = sqlx::query_scalar!(
+        r#"SELECT replica_id AS "replica_id!"
+           FROM broker.jobs
+           WHERE ended_at IS NULL
+           UNION
+           SELECT jobs.replica_id
+           FROM broker.leases
+           JOIN broker.jobs USING (job_id)
+           WHERE leases.ended_at IS NULL"#,
+    );
+    Ok(replicas.fetch_all(conn).await?.into_iter().map(ReplicaId).collect())
+}
+
+pub(crate) async fn jobs_ended(conn: &mut PgConnection, jobs: &[JobId]) -> Result<Vec<JobId>> {
+    let jobs: Vec<Uuid> = jobs.iter().map(|job| job.0).collect();
+    let ended = sqlx::query_scalar!(
+        r#"SELECT job_id AS "job_id: JobId"
+           FROM broker.jobs
+           WHERE job_id = ANY ($1)
+             AND ended_at IS NOT NULL"#,
+        &jobs,
+    );
+    Ok(ended.fetch_all(conn).await?)
 }
 
 pub(crate) async fn jobs_usage(

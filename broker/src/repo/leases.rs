@@ -1,7 +1,7 @@
 //! Leases and receipts on record.
 
 use chrono::{DateTime, Utc};
-use primitives::id::{JobId, NodeId, ProviderId};
+use primitives::id::{JobId, NodeId, ProviderId, ReplicaId};
 use sqlx::PgConnection;
 use sqlx::types::Json;
 use uuid::Uuid;
@@ -95,13 +95,17 @@ pub(crate) async fn receipts_insert(conn: &mut PgConnection, ends: &[CheckedEnd]
     Ok(())
 }
 
-pub(crate) async fn leases_abandon(conn: &mut PgConnection, now: DateTime<Utc>) -> Result<u64> {
+pub(crate) async fn leases_abandon(conn: &mut PgConnection, replica_id: ReplicaId, now: DateTime<Utc>) -> Result<u64> {
     let done = sqlx::query!(
         "UPDATE broker.leases
          SET ended_at = $1, outcome = $2, output_tokens = 0
-         WHERE ended_at IS NULL",
+         FROM broker.jobs
+         WHERE leases.ended_at IS NULL
+           AND jobs.job_id = leases.job_id
+           AND jobs.replica_id = $3",
         now,
         LeaseOutcome::Abandoned.as_str(),
+        replica_id.0,
     )
     .execute(conn)
     .await?;

@@ -2,10 +2,13 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// The class of a revenue leg; each has exactly one.
 ///
 /// *Source*: `token-economics.md` §4; the database refuses any other word (`ledger.transfers.bucket`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Bucket {
     /// A leaf whose revenue nets below zero: logarithms know no negative revenue.
     Adjustment,

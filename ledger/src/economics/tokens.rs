@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// What a token was to the model; each class has a weight and a price.
 ///
@@ -66,7 +66,7 @@ impl Class {
 /// Why a token is not effective; each such token has exactly one reason.
 ///
 /// *Source*: `token-economics.md` §2.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Waste {
     /// Delivered too late for its tier.

@@ -4,6 +4,7 @@
 
 use chrono::{DateTime, Utc};
 use primitives::money::Nanos;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::job::{JobSettlement, contra};
@@ -44,7 +45,7 @@ pub(crate) static SETTLE_NET: Template = Template {
 
 /// Ends a job whose seller is its provider. *Errors*: a settlement's; [`Error::BadAmount`] for shares above what their node is
 /// charged for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NetSettlement(pub JobSettlement);
 
 /// What one leaf's provider gets, or what its platform keeps.

@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use primitives::id::{NodeId, ProviderId, TenantId};
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{CapacityDraft, Entry, Recipe, Template, leg};
@@ -25,7 +26,7 @@ const SHARES_MAX: usize = 1_000;
 pub const WHOLE_NODE_PPM: i32 = 1_000_000;
 
 /// What was deployed on a node for a time; no node has two reports of the same time.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CapacityReport {
     /// The node.
     pub node_id: NodeId,
@@ -42,7 +43,7 @@ pub struct CapacityReport {
 }
 
 /// A share of a node.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CapacityShare {
     /// How much of the node. *Units*: millionths.
     pub share_ppm: i32,
@@ -51,7 +52,7 @@ pub struct CapacityShare {
 }
 
 /// What a share of a node was for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum CapacityUse {
     /// Serving a model.
     Model(String),

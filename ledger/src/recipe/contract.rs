@@ -3,6 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use primitives::id::TenantId;
 use primitives::money::{Currency, Nanos};
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::purchase::{PaidBy, Purchase};
@@ -16,7 +17,7 @@ use crate::rounding::share;
 use crate::transfer::named_link;
 
 /// A contract: what was paid for which time.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Contract {
     /// The contract.
     pub contract_id: Uuid,

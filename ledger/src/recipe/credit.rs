@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use primitives::id::TenantId;
 use primitives::money::{Currency, Nanos};
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::job::spend;
@@ -48,7 +49,7 @@ pub(crate) static OVERRUN_COLLECTION: Template = Template {
 };
 
 /// Gives a tenant credit, as a lot of its own.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PromoGrant {
     /// To whom.
     pub tenant_id: TenantId,
@@ -63,7 +64,7 @@ pub struct PromoGrant {
 }
 
 /// Credits a tenant with money that came in at the bank.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TopUp {
     /// Whose money.
     pub tenant_id: TenantId,
@@ -76,7 +77,7 @@ pub struct TopUp {
 }
 
 /// Credits a tenant with what it paid by card.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CardTopUp {
     /// Whose money.
     pub tenant_id: TenantId,
@@ -95,7 +96,7 @@ pub struct CardTopUp {
 }
 
 /// A lot of paid credit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PaidLot {
     /// The lot, once.
     pub lot_id: Uuid,
@@ -106,7 +107,7 @@ pub struct PaidLot {
 }
 
 /// Takes what a tenant owes for overruns from its paid credit.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OverrunCollection {
     /// The collection, once.
     pub collection_id: Uuid,

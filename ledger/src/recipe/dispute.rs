@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use primitives::id::TenantId;
 use primitives::money::{Currency, Nanos};
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::job::spend;
@@ -52,7 +53,7 @@ pub(crate) static DISPUTE_WON: Template = Template {
 };
 
 /// Notes that a payment is disputed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DisputeOpened {
     /// The dispute, once.
     pub dispute_id: Uuid,
@@ -67,7 +68,7 @@ pub struct DisputeOpened {
 }
 
 /// Notes that a dispute was lost.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DisputeLost {
     /// The dispute.
     pub dispute_id: Uuid,
@@ -80,7 +81,7 @@ pub struct DisputeLost {
 }
 
 /// What becomes of the part of a lost dispute that the tenant had used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum UsedPart {
     /// The tenant owes it.
     Owed,
@@ -89,7 +90,7 @@ pub enum UsedPart {
 }
 
 /// Notes that a dispute was won.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DisputeWon {
     /// The dispute.
     pub dispute_id: Uuid,

@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use primitives::money::{Currency, Nanos};
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{Entry, Recipe, Template, leg, positive};
@@ -48,7 +49,7 @@ pub(crate) static EXCHANGE_DIFFERENCE: Template = Template {
 const PICO: i128 = 1_000_000_000_000;
 
 /// Changes money's currency.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Conversion {
     /// The conversion, once.
     pub conversion_id: Uuid,
@@ -69,7 +70,7 @@ pub struct Conversion {
 }
 
 /// Books what a change of rates made of the open clearing accounts.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExchangeDifference {
     /// The difference, once.
     pub difference_id: Uuid,
@@ -84,7 +85,7 @@ pub struct ExchangeDifference {
 }
 
 /// Which way a difference goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Outcome {
     /// More is there than was.
     Gain,

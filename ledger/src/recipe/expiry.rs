@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use primitives::id::TenantId;
 use primitives::money::{Currency, Nanos};
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{Entry, Recipe, Template, leg};
@@ -37,7 +38,7 @@ pub(crate) static PROMO_EXPIRY: Template = Template {
 };
 
 /// Ends a lot of paid or service credit whose time has come.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CreditExpiry {
     /// The lot, once.
     pub lot_id: Uuid,
@@ -52,7 +53,7 @@ pub struct CreditExpiry {
 }
 
 /// Credit that was no gift.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum LapsingCredit {
     /// It was paid for.
     Paid,
@@ -61,7 +62,7 @@ pub enum LapsingCredit {
 }
 
 /// What becomes of what was paid and not used.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Lapse {
     /// It is the platform's.
     #[default]
@@ -71,7 +72,7 @@ pub enum Lapse {
 }
 
 /// Ends a promo lot whose time has come.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PromoExpiry {
     /// The lot, once.
     pub lot_id: Uuid,

@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use primitives::id::{JobId, NodeId, PriceId, ProviderId, TenantId};
 use primitives::money::{Currency, Nanos};
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{Entry, OnHold, Recipe, Template, UsageDraft, leg, positive};
@@ -59,7 +60,7 @@ pub(crate) static VOID: Template = Template {
 /// Sets the worst case of a job aside, before it runs.
 ///
 /// Lots are spent by priority, the soonest to lapse before the others; lapsed and frozen ones pay for nothing.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobHold {
     /// The job.
     pub job_id: JobId,
@@ -77,7 +78,7 @@ pub struct JobHold {
 ///
 /// A capture releases what is left of its part. Revenue is posted for each node that worked, as the usage says, so a part
 /// that pays for several nodes is captured for the first and posted for the others.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobSettlement {
     /// The job.
     pub job_id: JobId,
@@ -96,7 +97,7 @@ pub struct JobSettlement {
 }
 
 /// What becomes of the part of a charge that the hold does not cover.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Overrun {
     /// The settlement is refused.
     #[default]
@@ -106,7 +107,7 @@ pub enum Overrun {
 }
 
 /// What one provider earns for one segment of a job.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProviderShare {
     /// Who.
     pub provider_id: ProviderId,
@@ -119,7 +120,7 @@ pub struct ProviderShare {
 }
 
 /// Tokens that one node of a job made or read.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UsageFact {
     /// The lease's epoch: 1 for the first node, then one more each time another went on.
     pub segment: i16,
@@ -142,7 +143,7 @@ pub struct UsageFact {
 }
 
 /// Where a job's revenue belongs in token economics; nodes and providers are in the usage.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Dimensions {
     /// Who pays.
     pub tenant_id: TenantId,
@@ -153,7 +154,7 @@ pub struct Dimensions {
 }
 
 /// Ends a job that failed, or whose time is over: the whole hold is free again. Any other hold is voided the same way.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Void {
     /// What the hold is for.
     pub link: Uuid,

@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use primitives::money::Nanos;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{Entry, Recipe, Template, leg, positive};
@@ -24,7 +25,7 @@ pub(crate) static JOURNAL_ENTRY: Template = Template {
 };
 
 /// Books by hand between any accounts.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JournalEntry {
     /// The entry, once.
     pub entry_id: Uuid,
@@ -37,7 +38,7 @@ pub struct JournalEntry {
 }
 
 /// One line of a journal entry.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JournalLine {
     /// The debited account.
     pub debit: AccountKey,

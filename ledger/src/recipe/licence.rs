@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use primitives::money::Nanos;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::contract::{Contract, just_before};
@@ -34,7 +35,7 @@ pub(crate) static LICENCE_RECOGNITION: Template = Template {
 };
 
 /// Invoices a licence.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LicenceInvoice {
     /// What is licensed, to whom, for which time.
     pub contract: Contract,
@@ -45,7 +46,7 @@ pub struct LicenceInvoice {
 }
 
 /// Recognises what of a licence is over.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LicenceRecognition {
     /// What was licensed.
     pub contract: Contract,

@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use primitives::id::TenantId;
 use primitives::money::{Currency, Nanos};
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::expiry::{Lapse, lapsed};
@@ -62,7 +63,7 @@ pub(crate) static PACK_EXPIRY: Template = Template {
 };
 
 /// Sells tokens ahead.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PackBuy {
     /// The pack, once.
     pub pack_id: Uuid,
@@ -75,7 +76,7 @@ pub struct PackBuy {
 }
 
 /// Draws what a job used from a pack.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PackDraw {
     /// The pack.
     pub pack_id: Uuid,
@@ -88,7 +89,7 @@ pub struct PackDraw {
 }
 
 /// Ends a pack whose time has come.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PackExpiry {
     /// The pack.
     pub pack_id: Uuid,

@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use primitives::money::{Currency, Nanos};
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{Entry, Recipe, Template, leg, positive};
@@ -27,7 +28,7 @@ pub(crate) static PROCESSOR_PAYOUT_ARRIVED: Template = Template {
 };
 
 /// Notes that the card processor has sent money to the bank.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProcessorPayout {
     /// The processor's name for it; once.
     pub payout: String,
@@ -38,7 +39,7 @@ pub struct ProcessorPayout {
 }
 
 /// Notes that it came in.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProcessorPayoutArrival {
     /// The processor's name for it.
     pub payout: String,

@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use primitives::id::TenantId;
 use primitives::money::{Currency, Nanos};
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::job::JobSettlement;
@@ -70,7 +71,7 @@ pub(crate) static RECOVERY: Template = Template {
 };
 
 /// Ends a job that no hold covers: its tenant pays later.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PostpaidUsage {
     /// The invoice that it will be on.
     pub invoice_id: Uuid,
@@ -81,7 +82,7 @@ pub struct PostpaidUsage {
 }
 
 /// Invoices what was used and is on it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Invoice {
     /// The invoice, once.
     pub invoice_id: Uuid,
@@ -94,7 +95,7 @@ pub struct Invoice {
 }
 
 /// Notes that an invoice was paid, or a part of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InvoicePayment {
     /// The processor's name for the payment; once.
     pub payment: String,
@@ -111,7 +112,7 @@ pub struct InvoicePayment {
 }
 
 /// Gives the rest of an invoice up.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WriteOff {
     /// The invoice.
     pub invoice_id: Uuid,
@@ -124,7 +125,7 @@ pub struct WriteOff {
 }
 
 /// Notes that an invoice was paid after it had been given up.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Recovery {
     /// The processor's name for the payment; once.
     pub payment: String,

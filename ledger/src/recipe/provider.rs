@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use primitives::id::ProviderId;
 use primitives::money::{Currency, Nanos};
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::expiry::lapsed;
@@ -63,7 +64,7 @@ pub(crate) static CLAWBACK: Template = Template {
 const WHOLE_PPM: i32 = 1_000_000;
 
 /// Keeps an earning back.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EarningReserve {
     /// The reserve, once.
     pub reserve_id: Uuid,
@@ -78,7 +79,7 @@ pub struct EarningReserve {
 }
 
 /// Releases a reserve whose time is over.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EarningRelease {
     /// The reserve.
     pub reserve_id: Uuid,
@@ -89,7 +90,7 @@ pub struct EarningRelease {
 }
 
 /// Pays a provider all that it is owed; what is less than a cent stays.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProviderPayout {
     /// The payout, once.
     pub payout_id: Uuid,
@@ -102,7 +103,7 @@ pub struct ProviderPayout {
 }
 
 /// Notes that a provider's payout has left.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProviderPayoutPaid {
     /// The payout.
     pub payout_id: Uuid,
@@ -115,7 +116,7 @@ pub struct ProviderPayoutPaid {
 }
 
 /// Where our money leaves from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum PaidFrom {
     /// What is at the card processor.
     Processor,
@@ -124,7 +125,7 @@ pub enum PaidFrom {
 }
 
 /// Takes back what a provider should not have earned.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Clawback {
     /// The clawback, once.
     pub clawback_id: Uuid,

@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use primitives::id::TenantId;
 use primitives::money::{Currency, Nanos};
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::job::spend;
@@ -15,7 +16,7 @@ use crate::error::Error;
 use crate::transfer::Draft;
 
 /// What a tenant buys, and how it pays.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Purchase {
     /// Who buys.
     pub tenant_id: TenantId,
@@ -30,7 +31,7 @@ pub struct Purchase {
 }
 
 /// How a purchase is paid.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum PaidBy {
     /// By card.
     Card {

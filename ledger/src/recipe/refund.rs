@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use primitives::id::TenantId;
 use primitives::money::{Currency, Nanos};
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::job::spend;
@@ -46,7 +47,7 @@ pub(crate) static REFUND_PAID: Template = Template {
 };
 
 /// Gives paid credit back that was not used; gifts and service credits are not paid out.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CreditRefund {
     /// The refund, once.
     pub refund_id: Uuid,
@@ -59,7 +60,7 @@ pub struct CreditRefund {
 }
 
 /// Gives back what was paid for service that was used.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CreditNote {
     /// The credit note, once; a refund in money has the same name.
     pub note_id: Uuid,
@@ -80,7 +81,7 @@ pub struct CreditNote {
 }
 
 /// How a credit note reaches its tenant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum NoteSettled {
     /// In money.
     Refund,
@@ -89,7 +90,7 @@ pub enum NoteSettled {
 }
 
 /// Notes that a refund was paid.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RefundPaid {
     /// The refund or the credit note.
     pub refund_id: Uuid,

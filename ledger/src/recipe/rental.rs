@@ -8,6 +8,7 @@
 use chrono::{DateTime, Utc};
 use primitives::id::{NodeId, ProviderId, TenantId};
 use primitives::money::{Currency, Nanos};
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::contract::{Contract, just_before};
@@ -81,7 +82,7 @@ pub(crate) static RENTAL_RECOGNITION: Template = Template {
 };
 
 /// Sets aside what a rental will cost.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RentalHold {
     /// The rental, once.
     pub rental_id: Uuid,
@@ -96,7 +97,7 @@ pub struct RentalHold {
 }
 
 /// Takes what a period of a rental cost.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RentalMeter {
     /// The rental.
     pub rental_id: Uuid,
@@ -115,7 +116,7 @@ pub struct RentalMeter {
 }
 
 /// Frees what a rental still holds.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RentalEnd {
     /// The rental.
     pub rental_id: Uuid,
@@ -126,7 +127,7 @@ pub struct RentalEnd {
 }
 
 /// Rentals capacity for a time, paid ahead.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RentalBuy {
     /// What is rented.
     pub contract: Contract,
@@ -137,7 +138,7 @@ pub struct RentalBuy {
 }
 
 /// Recognises what of a rental is over.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RentalRecognition {
     /// What was bought.
     pub contract: Contract,
@@ -150,7 +151,7 @@ pub struct RentalRecognition {
 }
 
 /// What was rented, and what it served.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rented {
     /// The node.
     pub node_id: NodeId,
@@ -161,7 +162,7 @@ pub struct Rented {
 }
 
 /// What rented capacity did in a period.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RentalUse {
     /// What we do not see.
     Bare,

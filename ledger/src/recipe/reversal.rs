@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use primitives::money::Nanos;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{Entry, Recipe, Template, leg};
@@ -24,7 +25,7 @@ pub(crate) static REVERSAL: Template = Template {
 /// Takes a group back: every amount that it moved is moved the other way. Holds are not touched.
 ///
 /// Made by [`Writer::reverse`](crate::Writer::reverse), which reads the group: it never changes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Reversal {
     /// The group's first transfer.
     pub of: i64,
@@ -37,7 +38,7 @@ pub(crate) struct Reversal {
 }
 
 /// What one transfer of the group moved.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ReversalLine {
     pub debit: AccountKey,
     pub credit: AccountKey,

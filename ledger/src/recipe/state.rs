@@ -1,6 +1,7 @@
 //! States: months closed, accounts frozen. They move no money; their groups are notes.
 
 use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{Entry, Recipe, Template, leg};
@@ -26,7 +27,7 @@ pub(crate) static ACCOUNT_STATE: Template = Template {
 };
 
 /// Closes a month, or opens it again while that can be.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PeriodChange {
     /// The change, once.
     pub change_id: Uuid,
@@ -39,7 +40,7 @@ pub struct PeriodChange {
 }
 
 /// Freezes, opens or closes an account.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AccountChange {
     /// The change, once.
     pub change_id: Uuid,

@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use primitives::id::{NodeId, ProviderId, TenantId};
 use primitives::money::{Currency, Nanos};
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::contract::{Contract, just_before};
@@ -68,7 +69,7 @@ const LINE: &str = "reserved";
 const WHOLE_PPM: i64 = 1_000_000;
 
 /// Reserves throughput for a time, paid ahead.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ThroughputBuy {
     /// What is bought.
     pub contract: Contract,
@@ -79,7 +80,7 @@ pub struct ThroughputBuy {
 }
 
 /// Recognises what of a reservation is over.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ThroughputRecognition {
     /// What was bought.
     pub contract: Contract,
@@ -92,7 +93,7 @@ pub struct ThroughputRecognition {
 }
 
 /// What was used of a reservation on one node.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QuotaUse {
     /// The model that served.
     pub model: String,
@@ -105,7 +106,7 @@ pub struct QuotaUse {
 }
 
 /// Gives back revenue for throughput that missed its objective.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SlaCredit {
     /// The credit, once; it is the lot's name too.
     pub credit_id: Uuid,
@@ -124,7 +125,7 @@ pub struct SlaCredit {
 }
 
 /// How a service credit reaches its tenant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum CreditedTo {
     /// As a lot of credit.
     Lot {

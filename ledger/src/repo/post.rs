@@ -1,9 +1,11 @@
 //! The writer's SQL: taking a shard, loading what it decides on, posting blocks.
 
 use chrono::{DateTime, Utc};
+use primitives::id::ReplicaId;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
+use super::replica::SHARD_LOCKS;
 use super::{bad_row, period};
 use crate::account::{Account, AccountId, AccountKey, AccountState, Priority, Terms};
 use crate::block::{Block, BlockRef};
@@ -16,9 +18,6 @@ use crate::row::{
     AccountRow, BlockRow, CapacityRow, CheckpointRow, LeafRow, PeriodRow, StateRow, TransferRow, UsageRow,
 };
 
-/// The first half of the advisory locks' key: `LEDG`.
-const LOCK_CLASS: i32 = 0x4C45_4447;
-
 /// Takes the shard's lock for as long as the connection lives, and lets its commits not wait for the disk, which [`flush`] is
 /// for; false when another connection holds it.
 pub(crate) async fn lock(conn: &mut PgConnection, shard: i16) -> Result<bool, Error> {
@@ -28,7 +27,7 @@ pub(crate) async fn lock(conn: &mut PgConnection, shard: i16) -> Result<bool, Er
             pg_try_advisory_lock($1, $2) AS "locked!",
             set_config('synchronous_commit', 'off', false) AS "lazy!"
         "#,
-        LOCK_CLASS,
+        SHARD_LOCKS,
         i32::from(shard),
     )
     .fetch_one(conn)
@@ -38,14 +37,16 @@ pub(crate) async fn lock(conn: &mut PgConnection, shard: i16) -> Result<bool, Er
 
 /// Frees the shard's lock.
 pub(crate) async fn unlock(conn: &mut PgConnection, shard: i16) -> Result<(), Error> {
-    sqlx::query_scalar!("SELECT pg_advisory_unlock($1, $2)", LOCK_CLASS, i32::from(shard)).fetch_one(conn).await?;
+    sqlx::query_scalar!("SELECT pg_advisory_unlock($1, $2)", SHARD_LOCKS, i32::from(shard)).fetch_one(conn).await?;
     Ok(())
 }
 
-/// Fences every earlier writer off, and tells the new epoch. *Locks*: the shard's row, behind a block that is being posted.
-pub(crate) async fn raise_epoch(conn: &mut PgConnection, shard: i16) -> Result<i64, Error> {
-    let epoch = sqlx::query_scalar!(r#"SELECT ledger.raise_epoch($1) AS "epoch!""#, shard).fetch_one(conn).await?;
-    Ok(epoch)
+/// Fences every earlier writer off, says whose this one is, and tells the new epoch. *Locks*: the shard's row, behind a block that
+/// is being posted.
+pub(crate) async fn raise_epoch(conn: &mut PgConnection, shard: i16, owner: Option<ReplicaId>) -> Result<i64, Error> {
+    let owner = owner.map(|id| id.0);
+    let epoch = sqlx::query_scalar!(r#"SELECT ledger.raise_epoch($1, $2) AS "epoch!""#, shard, owner as Option<i32>);
+    Ok(epoch.fetch_one(conn).await?)
 }
 
 /// The shard's epoch now.

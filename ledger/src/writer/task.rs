@@ -12,6 +12,7 @@
 use std::time::Duration;
 
 use primitives::clock::Clock;
+use primitives::id::ReplicaId;
 use sqlx::{Connection, PgConnection, PgPool};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinError, JoinSet};
@@ -35,8 +36,8 @@ const REGAIN_PAUSE: Duration = Duration::from_millis(250);
 const DEPOSED: &str = "TG004";
 
 /// Somebody on the other end of channels; those who gave up do not mind.
-pub(super) struct Waiting {
-    /// Who waits for a hold's decision; taken once it is told.
+pub(crate) struct Waiting {
+    /// Who waits for the decision; taken once it is told.
     pub decided: Option<oneshot::Sender<Result<Vec<HoldPart>, Error>>>,
     /// Who waits for the commit.
     pub durable: oneshot::Sender<Result<BlockRef, Error>>,
@@ -68,7 +69,7 @@ struct Landing {
 }
 
 /// One shard's writer.
-pub(super) struct Task {
+pub(crate) struct Task {
     pool: PgPool,
     clock: Clock,
     shard: i16,
@@ -86,7 +87,7 @@ pub(super) struct Task {
 }
 
 impl Task {
-    /// Takes the shard over.
+    /// Takes the shard over, for nobody but whoever has the queue; one that has just died is waited for.
     pub async fn start(
         pool: PgPool,
         clock: Clock,
@@ -102,8 +103,35 @@ impl Task {
             attempt += 1;
             tokio::time::sleep(START_PAUSE).await;
         }
+        Self::take_over(conn, pool, clock, shard, None, queue).await
+    }
+
+    /// Takes the shard over for a replica, unless somebody has it.
+    pub async fn try_start(
+        pool: PgPool,
+        clock: Clock,
+        shard: i16,
+        owner: ReplicaId,
+        queue: mpsc::Receiver<Command<Waiting>>,
+    ) -> Result<Option<Self>, Error> {
+        let mut conn = pool.acquire().await?.detach();
+        if !sql::lock(&mut conn, shard).await? {
+            return Ok(None);
+        }
+        Self::take_over(conn, pool, clock, shard, Some(owner), queue).await.map(Some)
+    }
+
+    /// Begins a new epoch on the connection that has the shard's lock.
+    async fn take_over(
+        mut conn: PgConnection,
+        pool: PgPool,
+        clock: Clock,
+        shard: i16,
+        owner: Option<ReplicaId>,
+        queue: mpsc::Receiver<Command<Waiting>>,
+    ) -> Result<Self, Error> {
         let mut syncing = pool.acquire().await?.detach();
-        let epoch = sql::raise_epoch(&mut conn, shard).await?;
+        let epoch = sql::raise_epoch(&mut conn, shard, owner).await?;
         // What earlier writers posted may not be on the disk yet, and this one answers for it.
         sql::flush(&mut syncing).await?;
         let core = load(&mut conn, shard, epoch).await?;
@@ -121,10 +149,6 @@ impl Task {
             syncing: Some(syncing),
             reading: None,
         })
-    }
-
-    pub fn epoch(&self) -> i64 {
-        self.epoch
     }
 
     /// Runs until it is stopped and has committed all that was asked, or loses its shard.
@@ -302,11 +326,13 @@ impl Task {
 
     async fn try_regain(&mut self) -> Result<Option<(PgConnection, PgConnection, Core, BlockRef)>, Error> {
         let mut conn = self.pool.acquire().await?.detach();
-        if !sql::lock(&mut conn, self.shard).await? {
-            return Ok(None);
-        }
+        let locked = sql::lock(&mut conn, self.shard).await?;
+        // Whoever has the lock and a higher epoch keeps both.
         if sql::epoch(&mut conn, self.shard).await? != self.epoch {
             return Err(Error::Deposed { shard: self.shard, epoch: self.epoch });
+        }
+        if !locked {
+            return Ok(None);
         }
         let mut syncing = self.pool.acquire().await?.detach();
         // What can be seen from here on is durable.

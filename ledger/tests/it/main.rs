@@ -9,6 +9,7 @@ mod proof;
 mod reads;
 mod recipes;
 mod refusals;
+mod replicas;
 mod reverse;
 mod roles;
 mod sim;

@@ -197,20 +197,20 @@ async fn killed_connections_lose_nothing_that_was_acknowledged_and_double_nothin
 }
 
 #[sqlx::test(migrations = "../migrations")]
-async fn holds_that_a_dead_writer_left_are_voided_and_living_ones_are_not(pool: PgPool) {
+async fn the_holds_of_jobs_that_nobody_runs_are_voided_and_others_outlive_their_writer(pool: PgPool) {
     let house = House::open(pool).await;
     house.top_up(100, "bank-1").await;
-    for _ in 0..3 {
-        house.writer.hold(house.job(10)).await.unwrap().durable().await.unwrap();
+    let jobs: Vec<_> = (0..4).map(|_| house.job(10)).collect();
+    for job in &jobs {
+        house.writer.hold(job.clone()).await.unwrap().durable().await.unwrap();
     }
+    house.writer.settle(house.settlement(jobs[2].job_id, 10, 0)).await.unwrap();
     let house = house.reopen().await;
-    let living = house.job(10);
-    house.writer.hold(living.clone()).await.unwrap().durable().await.unwrap();
-    assert_eq!(house.writer.void_abandoned().await.unwrap(), 3);
-    assert_eq!(house.writer.void_abandoned().await.unwrap(), 0);
+    let (abandoned, living) = (jobs[..3].iter().map(|job| job.job_id).collect::<Vec<_>>(), &jobs[3]);
+    assert_eq!(house.writer.void_jobs(&abandoned).await.unwrap(), 2, "one was settled");
     let mut conn = house.pool.acquire().await.unwrap();
     let open = ledger::open_holds(&mut conn, ledger::SHARD).await.unwrap();
-    assert_eq!(open.iter().map(|hold| (hold.link, hold.epoch)).collect::<Vec<_>>(), [(living.job_id.0, 2)]);
+    assert_eq!(open.iter().map(|hold| (hold.link, hold.epoch)).collect::<Vec<_>>(), [(living.job_id.0, 1)]);
     drop(conn);
     house.close().await;
 }

@@ -5,10 +5,12 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 
 use super::*;
-use crate::account::Priority;
+use crate::account::{AccountState, Priority};
 use crate::economics::Bucket;
-use crate::period::Month;
+use crate::economics::tokens::Waste;
+use crate::period::{Month, PeriodState};
 use crate::recipe::agency::NetSettlement;
+use crate::recipe::capacity::{CapacityReport, CapacityShare, CapacityUse};
 use crate::recipe::contract::Contract;
 use crate::recipe::credit::{CardTopUp, OverrunCollection, PaidLot};
 use crate::recipe::dispute::{DisputeLost, DisputeOpened, DisputeWon, UsedPart};
@@ -24,6 +26,8 @@ use crate::recipe::provider::{Clawback, EarningRelease, EarningReserve, PaidFrom
 use crate::recipe::purchase::{PaidBy, Purchase};
 use crate::recipe::refund::{CreditNote, CreditRefund, NoteSettled, RefundPaid};
 use crate::recipe::rental::{RentalBuy, RentalEnd, RentalHold, RentalMeter, RentalRecognition, RentalUse, Rented};
+use crate::recipe::reversal::{Reversal, ReversalLine};
+use crate::recipe::state::{AccountChange, PeriodChange};
 use crate::recipe::throughput::{CreditedTo, QuotaUse, SlaCredit, ThroughputBuy, ThroughputRecognition};
 
 /// How many kinds of steps [`request`] knows.
@@ -254,6 +258,54 @@ proptest! {
             prop_assert!(account.debits_pending == 0 && account.credits_pending == 0, "{:?}", account);
         }
     }
+}
+
+proptest! {
+    #[test]
+    fn a_request_means_the_same_to_another_replica(steps in steps()) {
+        for step in &steps {
+            crosses(&request(step, at(step.minutes)));
+        }
+    }
+}
+
+/// Sends a request as replicas do, and compares what arrives.
+fn crosses(request: &Request) {
+    let arrived: Request = serde_json::from_slice(&serde_json::to_vec(request).unwrap()).unwrap();
+    assert_eq!((&arrived, arrived.key(), arrived.body()), (request, request.key(), request.body()));
+}
+
+#[test]
+fn what_the_steps_leave_out_means_the_same_to_another_replica_too() {
+    let bank = AccountKey::platform(Code::Bank, usd());
+    let lot = AccountKey::lot(Code::PaidCredits, tenant(1), uuid(20, 1), eur());
+    let (of_period, month) = (Some("2026-10".parse().unwrap()), "2026-09".parse().unwrap());
+    let leaf = Leaf {
+        model: Some("spark-1".into()),
+        waste: Some(Waste::SloMiss),
+        price_id: Some(PriceId(uuid(15, 0))),
+        of_period,
+        ..Leaf::new(Bucket::PriorPeriod, "inference")
+    };
+    let line = ReversalLine { debit: lot, credit: bank, amount: Nanos(i64::MAX), leaf: Some(leaf) };
+    let share = |used_for| CapacityShare { share_ppm: 400_000, used_for };
+    let report = CapacityReport {
+        node_id: node(1),
+        provider_id: provider(1),
+        from_at: at(0),
+        to_at: at(60),
+        rcu_milli: 1_000,
+        shares: vec![share(CapacityUse::Model("spark-1".into())), share(CapacityUse::Rental(tenant(1)))],
+    };
+    let reason = "counted".to_owned();
+    for state in [PeriodState::Open, PeriodState::Soft, PeriodState::Hard] {
+        crosses(&PeriodChange { change_id: uuid(40, 1), month, state, reason: reason.clone() }.into());
+    }
+    for state in [AccountState::Open, AccountState::Frozen, AccountState::Closed] {
+        crosses(&AccountChange { change_id: uuid(40, 1), account: lot, state, reason: reason.clone() }.into());
+    }
+    crosses(&report.into());
+    crosses(&Reversal { of: 7, month, lines: vec![line], reason }.into());
 }
 
 #[test]

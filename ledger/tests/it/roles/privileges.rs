@@ -99,7 +99,10 @@ async fn the_functions_that_post_are_called_by_the_service_alone_and_the_inner_o
         )
         .await
     };
-    assert_eq!(callable(Who::Service).await, ["group_end", "post_block", "raise_epoch"]);
+    assert_eq!(
+        callable(Who::Service).await,
+        ["beat", "bury", "group_end", "join_replica", "post_block", "raise_epoch"]
+    );
     assert_eq!(callable(Who::Tenant).await, ["group_end"]);
     assert_eq!(callable(Who::Stranger).await, [""; 0]);
 
@@ -109,7 +112,7 @@ async fn the_functions_that_post_are_called_by_the_service_alone_and_the_inner_o
         assert_eq!(code, NOT_ALLOWED, "{inner}: {message}");
     }
     let tenant = Who::Tenant.connect(&owner).await;
-    assert_eq!(refusal(&tenant, "SELECT ledger.raise_epoch(0::smallint)").await.0, NOT_ALLOWED);
+    assert_eq!(refusal(&tenant, "SELECT ledger.raise_epoch(0::smallint, NULL)").await.0, NOT_ALLOWED);
 
     // What runs with the owner's rights is the owner's, and finds nothing under a name of somebody else's.
     let loose = "SELECT p.oid::regprocedure::text FROM pg_proc p JOIN pg_namespace s ON s.oid = p.pronamespace

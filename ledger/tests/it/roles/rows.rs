@@ -53,9 +53,9 @@ async fn register(owner: &PgPool, number: u8, tenant_id: TenantId, job_id: JobId
         INSERT INTO api.api_keys (id, tenant_id, project_id, name, secret_sha256, hint, created_by, created_at)
         VALUES ('{tenant}', '{tenant}', '{tenant}', 'key', sha256('{tenant}'), 'abcd', '{tenant}', {now});
         INSERT INTO broker.jobs (job_id, tenant_id, project_id, model, class, status, body_sha256, prompt_tokens,
-            output_tokens_max, input_price_id, output_price_id, currency, hold_nanos, received_at)
+            output_tokens_max, input_price_id, output_price_id, currency, hold_nanos, received_at, replica_id)
         VALUES ('{job}', '{tenant}', '{tenant}', 'spark-1', 'interactive', 'admitted', sha256(''), 1, 1,
-            '{job}', '{job}', 'USD', 50, {now});
+            '{job}', '{job}', 'USD', 50, {now}, 1);
         INSERT INTO broker.leases (job_id, epoch, node_id, provider_id, granted_at)
         VALUES ('{job}', 1, '{job}', '{job}', {now})"
     );

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use primitives::node_protocol::{Sampling, Work};
+use primitives::node_protocol::{Sampling, Terms, Work};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
@@ -83,6 +83,7 @@ async fn ask(engine: &Engine, prompt: Vec<u32>, workload: Workload) -> Result<An
         output_tokens_max: workload.output_tokens_max,
         stop: Vec::new(),
         sampling: Sampling::greedy(),
+        terms: Terms::default(),
     })?;
     let mut first_token = None;
     loop {

@@ -9,7 +9,8 @@ use tokio::sync::mpsc;
 
 use crate::engine::Event;
 use crate::error::Refused;
-use crate::scheduler::SequenceId;
+use crate::prefix::Prefix;
+use crate::scheduler::{Rank, SequenceId};
 use crate::sequence::Sequence;
 
 /// A request on its way to the engine's thread.
@@ -19,6 +20,10 @@ pub struct Arrival {
     pub id: SequenceId,
     /// What is to be done.
     pub sequence: Sequence,
+    /// Its tokens, as others may share them.
+    pub prefix: Prefix,
+    /// When its turn comes.
+    pub rank: Rank,
     /// Who listens; there is room for every event.
     pub events: mpsc::Sender<Event>,
 }
@@ -72,7 +77,13 @@ impl Mailbox {
     ///
     /// # Errors
     /// When too many live, or the engine stopped.
-    pub fn submit(&self, sequence: Sequence, events: mpsc::Sender<Event>) -> Result<SequenceId, Refused> {
+    pub fn submit(
+        &self,
+        sequence: Sequence,
+        prefix: Prefix,
+        rank: Rank,
+        events: mpsc::Sender<Event>,
+    ) -> Result<SequenceId, Refused> {
         let mut state = self.lock();
         if state.stopped {
             return Err(Refused::Stopped);
@@ -83,7 +94,7 @@ impl Mailbox {
         state.live += 1;
         let id = state.next_id;
         state.next_id += 1;
-        state.mail.arrivals.push(Arrival { id, sequence, events });
+        state.mail.arrivals.push(Arrival { id, sequence, prefix, rank, events });
         self.changed.notify_one();
         Ok(id)
     }

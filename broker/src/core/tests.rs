@@ -499,8 +499,8 @@ fn what_a_cell_did_is_measured_and_outlives_its_link() {
 #[test]
 fn a_heartbeat_tells_the_load() {
     let mut world = World::with_nodes(&[(1, 1)]);
-    let load = Load { running: 3, waiting: 2 };
-    world.receive(1, FromNode::Heartbeat(load));
+    let load = Load { running: 3, waiting: 2, ..Load::default() };
+    world.receive(1, FromNode::Heartbeat(load.clone()));
     assert_eq!(world.core.nodes()[0].load, load);
 }
 

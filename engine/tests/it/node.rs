@@ -219,7 +219,7 @@ async fn a_committed_job_streams_its_frames_and_ends_with_a_receipt_that_verifie
                     assert_eq!((frame.job_id, frame.epoch, frame.seq as usize), (job_id, 3, ids.len()));
                     ids.extend(frame.ids);
                 }
-                Some(FromNode::Finished { reason, receipt }) => break (reason, *receipt),
+                Some(FromNode::Finished { reason, receipt, .. }) => break (reason, *receipt),
                 other => panic!("{other:?}"),
             }
         };

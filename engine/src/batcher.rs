@@ -10,6 +10,7 @@ use crate::engine::Event;
 use crate::error::Error;
 use crate::mailbox::{Arrival, Mail, Mailbox, Until};
 use crate::model::Model;
+use crate::pace::Pace;
 use crate::prefix_cache::Act;
 use crate::scheduler::{Limits, Part, Scheduler, SequenceId, Step};
 use crate::sequence::{Frame, Sequence};
@@ -24,7 +25,8 @@ pub fn run(model: &Model, shape: Shape, limits: Limits, mailbox: &Mailbox, start
     };
     started(Ok(()));
     let scheduler = Scheduler::new(limits, context.saved_tokens_max());
-    let mut batcher = Batcher { model, mailbox, context, scheduler, live: HashMap::new(), ended: Vec::new() };
+    let (live, ended, pace) = (HashMap::new(), Vec::new(), Pace::default());
+    let mut batcher = Batcher { model, mailbox, context, scheduler, pace, live, ended };
     let mut until = Until::Mail;
     while let Some(mail) = mailbox.take(until) {
         until = batcher.step(mail);
@@ -44,6 +46,7 @@ struct Batcher<'a> {
     mailbox: &'a Mailbox,
     context: Context<'a>,
     scheduler: Scheduler,
+    pace: Pace,
     live: HashMap<SequenceId, Live>,
     /// Endings that were not told yet.
     ended: Vec<(mpsc::Sender<Event>, Event)>,
@@ -70,13 +73,20 @@ impl Batcher<'_> {
         };
         for (id, held) in step.begun.drain(..) {
             self.live.get_mut(&id).expect("the scheduler begins live sequences").sequence.begin(held);
+            metrics::counter!("tokengrid_engine_tokens_cached_total").increment(held as u64);
         }
         self.prepare(&mut step);
         self.tell();
         if !step.parts.is_empty() {
+            let began = Instant::now();
             self.compute(&step.parts);
+            let prompts = step.parts.iter().filter(|part| part.tokens > 1);
+            self.pace.learn_step(began.elapsed(), prompts.map(|part| part.tokens).sum());
             self.tell();
         }
+        let outlook = self.pace.outlook(self.scheduler.ahead());
+        self.mailbox.foretell(outlook, self.scheduler.take_block_changes());
+        metrics::gauge!("tokengrid_engine_tokens_saved").set(self.scheduler.saved_tokens() as f64);
         until
     }
 
@@ -174,6 +184,9 @@ impl Batcher<'_> {
 
     /// Ends a sequence that finished.
     fn end(&mut self, id: SequenceId) {
+        if let Some(live) = self.live.get(&id) {
+            self.pace.learn_output(live.sequence.usage().output_tokens);
+        }
         self.leave(id, |live| Event::Finished {
             reason: live.sequence.finished().expect("only finished sequences end"),
             usage: live.sequence.usage(),

@@ -15,6 +15,7 @@
 //! step. What is absent: no prompt or output is ever logged or stored, and no other room is known; the
 //! rest of the system is met only through [`primitives::node_protocol`].
 
+mod announcement;
 pub mod backend;
 mod batcher;
 pub mod bench;
@@ -23,6 +24,7 @@ mod error;
 mod mailbox;
 mod model;
 pub mod node;
+mod pace;
 mod prefix;
 mod prefix_cache;
 mod receipt;
@@ -35,4 +37,5 @@ mod text;
 pub use crate::engine::{Engine, EngineConfig, EngineLoad, Event, RequestHandle};
 pub use crate::error::{Error, Refused};
 pub use crate::model::Model;
+pub use crate::pace::Outlook;
 pub use crate::sequence::{Frame, Usage};

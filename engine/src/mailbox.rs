@@ -5,10 +5,13 @@
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use primitives::kv_block::BlockName;
 use tokio::sync::mpsc;
 
+use crate::announcement::Announcements;
 use crate::engine::Event;
 use crate::error::Refused;
+use crate::pace::Outlook;
 use crate::prefix::Prefix;
 use crate::scheduler::{Rank, SequenceId};
 use crate::sequence::Sequence;
@@ -64,6 +67,8 @@ struct State {
     live: usize,
     /// Of those, how many hold a slot.
     running: usize,
+    outlook: Option<Outlook>,
+    blocks: Announcements,
     stopped: bool,
 }
 
@@ -154,6 +159,30 @@ impl Mailbox {
         let mut state = self.lock();
         state.live -= ended;
         state.running = running;
+    }
+
+    /// Notes when a request that comes now may be answered, and which blocks are held.
+    pub fn foretell(&self, outlook: Option<Outlook>, blocks: Vec<(BlockName, bool)>) {
+        let mut state = self.lock();
+        state.outlook = outlook;
+        for (name, held) in blocks {
+            state.blocks.change(name, held);
+        }
+    }
+
+    /// When a request that comes now may be answered, once that is known.
+    pub fn outlook(&self) -> Option<Outlook> {
+        self.lock().outlook
+    }
+
+    /// Begins to tell of blocks to somebody who knows of none.
+    pub fn restart_news(&self) {
+        self.lock().blocks.restart();
+    }
+
+    /// Tells of some blocks: now held, and no longer held.
+    pub fn block_news(&self, most: usize) -> (Vec<BlockName>, Vec<BlockName>) {
+        self.lock().blocks.next(most)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

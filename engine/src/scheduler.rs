@@ -29,6 +29,7 @@ use std::time::{Duration, Instant};
 use primitives::kv_block::{BLOCK_TOKENS, BlockName};
 
 use crate::backend::llama::SavedId;
+use crate::pace::Ahead;
 use crate::prefix::Prefix;
 use crate::prefix_cache::{Act, Found, PrefixCache};
 use crate::share::Shares;
@@ -182,6 +183,34 @@ impl Scheduler {
     /// How many sequences hold a slot.
     pub fn running(&self) -> usize {
         self.running.iter().flatten().count()
+    }
+
+    /// What stands before a sequence that would come now.
+    pub fn ahead(&self) -> Ahead {
+        let running = self.running();
+        let being_fed = (0..self.running.len()).filter(|&slot| self.running[slot].is_some());
+        let being_fed = being_fed.map(|slot| self.cache.left(slot)).filter(|&left| left > 1);
+        let waiting = self.waiting.iter().map(|waiting| {
+            let found = self.cache.find(&waiting.prefix, &[]);
+            let held = found.hit.map_or(0, |hit| hit.tokens).max(found.coming.map_or(0, |coming| coming.tokens));
+            waiting.prefix.len() - held
+        });
+        Ahead {
+            running,
+            slots_free: self.limits.slots_max - running,
+            waiting: self.waiting.len(),
+            prompt_tokens: being_fed.chain(waiting).sum(),
+        }
+    }
+
+    /// Blocks that the caches now hold or no longer hold, in order, since this was last asked.
+    pub fn take_block_changes(&mut self) -> Vec<(BlockName, bool)> {
+        self.cache.take_changes()
+    }
+
+    /// Tokens of all saved states.
+    pub fn saved_tokens(&self) -> usize {
+        self.cache.saved_tokens()
     }
 
     /// Decides the next step and takes it as done.

@@ -22,8 +22,8 @@ use tokio_util::task::TaskTracker;
 
 use crate::account::Accounts;
 use crate::auth::Auth;
-use crate::catalogue::Catalogue;
 use crate::cache_salt::CacheSalts;
+use crate::catalogue::Catalogue;
 use crate::challenge::Challenges;
 use crate::config::{Database, Serve};
 use crate::error::Error;

@@ -68,11 +68,8 @@ impl Pace {
         let (step, prompt_token) = (self.step.0?, self.prompt_token.0?);
         let prompts = ahead.prompt_tokens as f64 * prompt_token;
         let endings = (ahead.waiting + 1).saturating_sub(ahead.slots_free);
-        let slot = if endings == 0 {
-            0.0
-        } else {
-            self.output.0? * step * endings as f64 / ahead.running.max(1) as f64
-        };
+        let slot =
+            if endings == 0 { 0.0 } else { self.output.0? * step * endings as f64 / ahead.running.max(1) as f64 };
         Some(Outlook {
             turn: Duration::from_secs_f64(prompts.max(slot)),
             prompt_token: Duration::from_secs_f64(prompt_token),

@@ -193,8 +193,9 @@ enum Do {
 fn some_tokens() -> impl Strategy<Value = Vec<Token>> {
     let salt = prop_oneof![4 => Just("a"), 2 => Just("b"), 1 => Just("private")];
     // Few beginnings, cut anywhere, and few ends: so that much is common.
-    (salt, 0_usize..100, 0_u32..3, 1_u32..80)
-        .prop_map(|(salt, common, end, rest)| tokens(salt, (0..common as u32).chain((0..rest).map(|id| 1000 * end + id))))
+    (salt, 0_usize..100, 0_u32..3, 1_u32..80).prop_map(|(salt, common, end, rest)| {
+        tokens(salt, (0..common as u32).chain((0..rest).map(|id| 1000 * end + id)))
+    })
 }
 
 fn doings() -> impl Strategy<Value = Vec<Do>> {

@@ -91,12 +91,7 @@ fn among_equals_who_has_begun_and_then_the_earlier_deadline_goes_first() {
     let mut scheduler = Scheduler::new(Limits { slots_max: 1, waiting_max: 4, ..limits() }, SAVED);
     let now = Instant::now();
     let due = |seconds| Rank { due: Some(now + Duration::from_secs(seconds)), ..Rank::default() };
-    for (id, rank) in [
-        (1, Rank::default()),
-        (2, due(9)),
-        (3, due(3)),
-        (4, Rank { begun: true, ..Rank::default() }),
-    ] {
+    for (id, rank) in [(1, Rank::default()), (2, due(9)), (3, due(3)), (4, Rank { begun: true, ..Rank::default() })] {
         scheduler.admit(id, rank, private(1)).unwrap();
     }
     assert_eq!(scheduler.order(4), [4, 3, 2, 1]);

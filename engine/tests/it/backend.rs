@@ -5,7 +5,11 @@ use engine::backend::llama::{Context, Shape, Weights};
 use crate::bundled::{question, weights_file};
 
 fn context(weights: &Weights) -> Context<'_> {
-    Context::try_new(weights, Shape { slots: 4, context_tokens: 256, batch_tokens: 128, threads: 1, saved_bytes_max: 0 }).unwrap()
+    Context::try_new(
+        weights,
+        Shape { slots: 4, context_tokens: 256, batch_tokens: 128, threads: 1, saved_bytes_max: 0 },
+    )
+    .unwrap()
 }
 
 fn feed(context: &mut Context<'_>, slot: usize, position: usize, ids: &[u32]) -> Vec<f32> {

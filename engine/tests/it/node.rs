@@ -15,8 +15,8 @@ use primitives::clock::Clock;
 use primitives::id::{Ids, JobId, NodeId};
 use primitives::kv_block;
 use primitives::node_protocol::{
-    BlockNews, Credential, FinishReason, FromNode, Hello, MESSAGE_BYTES_MAX, Offer, SignedReceipt, Tier, ToNode, TokenFrame, Work,
-    output_sha256, proof_message,
+    BlockNews, Credential, FinishReason, FromNode, Hello, MESSAGE_BYTES_MAX, Offer, SignedReceipt, Tier, ToNode,
+    TokenFrame, Work, output_sha256, proof_message,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};

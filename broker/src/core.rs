@@ -255,8 +255,8 @@ impl Core {
 
     fn heartbeat(&mut self, now: DateTime<Utc>, node_id: NodeId, load: Load) {
         let Some(node) = self.fleet.node_mut(node_id) else { return };
-        // Placement does not ask yet which blocks a node holds.
-        node.load = Load { blocks: Vec::new(), ..load };
+        // Placement asks neither for the outlook nor for the blocks yet.
+        node.load = Load { models: Vec::new(), ..load };
         // Before its first token a job shows no other sign of life; after it, only tokens count.
         for job_id in &node.jobs {
             if let Some(Phase::Running(run)) = self.jobs.get_mut(job_id).map(|entry| &mut entry.phase)

@@ -160,7 +160,10 @@ impl Batcher<'_> {
                     give(&live.events, frame);
                     match (live.sequence.finished(), live.sequence.ids().last()) {
                         (None, Some(&token)) => self.scheduler.push(part.id, token),
-                        _ => self.end(part.id),
+                        _ => {
+                            self.pace.learn_output(live.sequence.usage().output_tokens);
+                            self.end(part.id);
+                        }
                     }
                 }
                 None => self.fail(part.id, "the model gave no number for any token".into()),
@@ -184,9 +187,6 @@ impl Batcher<'_> {
 
     /// Ends a sequence that finished.
     fn end(&mut self, id: SequenceId) {
-        if let Some(live) = self.live.get(&id) {
-            self.pace.learn_output(live.sequence.usage().output_tokens);
-        }
         self.leave(id, |live| Event::Finished {
             reason: live.sequence.finished().expect("only finished sequences end"),
             usage: live.sequence.usage(),

@@ -5,7 +5,7 @@ use std::sync::{Arc, mpsc as sync_mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use primitives::node_protocol::{BLOCK_NEWS_MAX, BlockNews, FinishReason, Terms, Work};
+use primitives::node_protocol::{BLOCK_NEWS_MAX, FinishReason, ModelLoad, Terms, Work};
 use tokio::sync::mpsc;
 
 use crate::backend::llama::{SLOTS_MAX, Shape};
@@ -13,7 +13,6 @@ use crate::batcher;
 use crate::error::{Error, Refused};
 use crate::mailbox::Mailbox;
 use crate::model::Model;
-use crate::pace::Outlook;
 use crate::prefix::Prefix;
 use crate::scheduler::{Limits, Rank, SequenceId};
 use crate::sequence::{Frame, Sequence, Usage};
@@ -170,21 +169,17 @@ impl Engine {
         EngineLoad { running, waiting: live - running, slots_free, kv_free_tokens }
     }
 
-    /// When a request that comes now may be answered, as of the last step; unknown until enough was measured.
-    pub fn outlook(&self) -> Option<Outlook> {
-        self.mailbox.outlook()
-    }
-
     /// Begins to tell of blocks to a listener who knows of none.
-    pub fn restart_block_news(&self) {
+    pub fn restart_news(&self) {
         self.mailbox.restart_news();
     }
 
-    /// What the listener does not know yet of the blocks that the caches hold; none if there is nothing.
-    pub fn block_news(&self) -> Option<BlockNews> {
-        let (added, removed) = self.mailbox.block_news(BLOCK_NEWS_MAX);
-        let news = !added.is_empty() || !removed.is_empty();
-        news.then(|| BlockNews { model: self.model.id.clone(), added, removed })
+    /// When a request that comes now may be answered, as of the last step, and some of what the listener does not know yet of
+    /// the blocks that the caches hold.
+    pub fn news(&self) -> ModelLoad {
+        let outlook = self.mailbox.outlook();
+        let (blocks_added, blocks_removed) = self.mailbox.block_news(BLOCK_NEWS_MAX);
+        ModelLoad { model: self.model.id.clone(), outlook, blocks_added, blocks_removed }
     }
 
     /// Whether its thread lives; once it does not, it never will again.

@@ -37,5 +37,4 @@ mod text;
 pub use crate::engine::{Engine, EngineConfig, EngineLoad, Event, RequestHandle};
 pub use crate::error::{Error, Refused};
 pub use crate::model::Model;
-pub use crate::pace::Outlook;
 pub use crate::sequence::{Frame, Usage};

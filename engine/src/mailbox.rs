@@ -6,12 +6,12 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use primitives::kv_block::BlockName;
+use primitives::node_protocol::Outlook;
 use tokio::sync::mpsc;
 
 use crate::announcement::Announcements;
 use crate::engine::Event;
 use crate::error::Refused;
-use crate::pace::Outlook;
 use crate::prefix::Prefix;
 use crate::scheduler::{Rank, SequenceId};
 use crate::sequence::Sequence;

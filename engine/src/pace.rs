@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use primitives::node_protocol::Outlook;
+
 /// How much the latest value counts.
 const LEARNING: f64 = 0.1;
 
@@ -16,15 +18,6 @@ pub struct Ahead {
     pub waiting: usize,
     /// Tokens that all of them are still to be fed before their next draw, as far as no cache is known to hold them.
     pub prompt_tokens: usize,
-}
-
-/// When a first token may be expected.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Outlook {
-    /// Until the turn of a request that comes now.
-    pub turn: Duration,
-    /// Then for each token of its prompt.
-    pub prompt_token: Duration,
 }
 
 /// What was measured of late; nothing at first.
@@ -70,17 +63,8 @@ impl Pace {
         let endings = (ahead.waiting + 1).saturating_sub(ahead.slots_free);
         let slot =
             if endings == 0 { 0.0 } else { self.output.0? * step * endings as f64 / ahead.running.max(1) as f64 };
-        Some(Outlook {
-            turn: Duration::from_secs_f64(prompts.max(slot)),
-            prompt_token: Duration::from_secs_f64(prompt_token),
-        })
-    }
-}
-
-impl Outlook {
-    /// For a prompt of this length of which no cache holds anything.
-    pub fn first_token(self, prompt_tokens: usize) -> Duration {
-        self.turn + self.prompt_token * u32::try_from(prompt_tokens).unwrap_or(u32::MAX)
+        // A cast of a float stops at the largest number.
+        Some(Outlook { turn_ms: (prompts.max(slot) * 1e3) as u32, prompt_token_us: (prompt_token * 1e6) as u32 })
     }
 }
 
@@ -101,6 +85,11 @@ mod tests {
         Duration::from_millis(5 + tokens as u64)
     }
 
+    fn first_token(outlook: Outlook, prompt_tokens: usize) -> Duration {
+        let prompt = Duration::from_micros(u64::from(outlook.prompt_token_us) * prompt_tokens as u64);
+        Duration::from_millis(outlook.turn_ms.into()) + prompt
+    }
+
     #[test]
     fn of_what_was_never_measured_nothing_is_said() {
         let mut pace = Pace::default();
@@ -108,7 +97,7 @@ mod tests {
         pace.learn_step(step_time(100), 100);
         assert_eq!(pace.outlook(Ahead { waiting: 1, slots_free: 1, ..Ahead::default() }), None, "how long outputs are");
         let free = pace.outlook(Ahead { slots_free: 1, ..Ahead::default() }).unwrap();
-        assert_eq!(free.first_token(100), step_time(100));
+        assert_eq!(first_token(free, 100), step_time(100));
     }
 
     #[test]
@@ -128,7 +117,7 @@ mod tests {
                 for _ in 0..generator.next_u32() % 8 {
                     let tokens = 10 + generator.next_u32() as usize % 90;
                     let outlook = pace.outlook(scheduler.ahead());
-                    told.insert(next, (time, outlook.map(|outlook| outlook.first_token(tokens))));
+                    told.insert(next, (time, outlook.map(|outlook| first_token(outlook, tokens))));
                     left.insert(next, 5 + u64::from(generator.next_u32() % 50));
                     scheduler.admit(next, Rank::default(), Prefix::new(None, vec![0; tokens])).unwrap();
                     next += 1;

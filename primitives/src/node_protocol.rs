@@ -230,20 +230,35 @@ pub struct Load {
     pub running: u32,
     /// Accepted jobs that wait for a slot.
     pub waiting: u32,
-    /// What changed in the caches since the last heartbeat of this connection, at most [`BLOCK_NEWS_MAX`] blocks at once.
+    /// More of each model.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub blocks: Vec<BlockNews>,
+    pub models: Vec<ModelLoad>,
 }
 
-/// KV blocks that a model's caches now hold and no longer hold. A connection begins with none.
+/// What a model's engine is doing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BlockNews {
+pub struct ModelLoad {
     /// The model's name.
     pub model: String,
-    /// Now held, or being computed.
-    pub added: Vec<BlockName>,
-    /// No longer.
-    pub removed: Vec<BlockName>,
+    /// When a job that comes now may be answered; unknown until enough was measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outlook: Option<Outlook>,
+    /// KV blocks that the caches hold since the last heartbeat, or that are being computed. A connection begins with none, and
+    /// a heartbeat tells of [`BLOCK_NEWS_MAX`] at most.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub blocks_added: Vec<BlockName>,
+    /// KV blocks that they no longer hold.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub blocks_removed: Vec<BlockName>,
+}
+
+/// When a first token may be expected, if all goes on as it does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outlook {
+    /// Until the turn of a job that comes now.
+    pub turn_ms: u32,
+    /// Then for each token of its prompt that no cache holds.
+    pub prompt_token_us: u32,
 }
 
 /// A job, as far as a node must know it to accept.
@@ -437,7 +452,7 @@ mod tests {
     fn what_an_older_program_does_not_say_is_nothing() {
         let heartbeat = serde_json::from_str(r#"{"type":"heartbeat","running":1,"waiting":0}"#).unwrap();
         let said = FromNode::Heartbeat(Load { running: 1, ..Load::default() });
-        assert_eq!((serde_json::to_string(&said).unwrap().contains("blocks"), heartbeat), (false, said));
+        assert_eq!((serde_json::to_string(&said).unwrap().contains("models"), heartbeat), (false, said));
         let work = r#"{"prompt":[1],"resume":[],"resume_text_bytes":0,"output_tokens_max":1,"stop":[],"sampling":
             {"temperature":0,"top_p":1,"top_k":0,"seed":0,"frequency_penalty":0,"presence_penalty":0}}"#;
         assert_eq!(serde_json::from_str::<Work>(work).unwrap().terms, Terms::default());

@@ -15,7 +15,7 @@ use primitives::clock::Clock;
 use primitives::id::{Ids, JobId, NodeId};
 use primitives::kv_block;
 use primitives::node_protocol::{
-    BlockNews, Credential, FinishReason, FromNode, Hello, MESSAGE_BYTES_MAX, Offer, SignedReceipt, Tier, ToNode,
+    Credential, FinishReason, FromNode, Hello, MESSAGE_BYTES_MAX, ModelLoad, Offer, SignedReceipt, Tier, ToNode,
     TokenFrame, Work, output_sha256, proof_message,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -48,13 +48,13 @@ impl Visit {
         }
     }
 
-    /// The blocks of the next heartbeat; passes over everything else.
-    async fn hear_blocks(&mut self) -> Vec<BlockNews> {
+    /// What the next heartbeat tells of models; passes over everything else.
+    async fn hear_news(&mut self) -> Vec<ModelLoad> {
         loop {
             if let Message::Text(text) = self.0.next().await.unwrap().unwrap()
                 && let FromNode::Heartbeat(load) = serde_json::from_str(&text).unwrap()
             {
-                return load.blocks;
+                return load.models;
             }
         }
     }
@@ -272,7 +272,7 @@ async fn the_end_tells_how_much_of_the_prompt_was_cached() {
 }
 
 #[tokio::test]
-async fn heartbeats_tell_which_blocks_are_held_and_a_new_connection_hears_them_again() {
+async fn heartbeats_tell_which_blocks_are_held_and_when_a_job_may_be_answered() {
     let scene = Scene::new(engine(|_| ())).await;
     let script = async |scene: &Scene| {
         let mut work = work(question(&"word ".repeat(30)), 2);
@@ -286,14 +286,16 @@ async fn heartbeats_tell_which_blocks_are_held_and_a_new_connection_hears_them_a
                 assert!(visit.offer(job_id, 1, &work).await);
                 visit.commit(job_id, 1, &work).await;
             }
-            let mut held = BTreeSet::new();
+            let (mut held, mut outlook) = (BTreeSet::new(), None);
             while !names.iter().all(|name| held.contains(name)) {
-                for news in visit.hear_blocks().await {
+                for news in visit.hear_news().await {
                     assert_eq!(news.model, "spark-1");
-                    held.extend(news.added);
-                    assert!(news.removed.iter().all(|name| held.remove(name)));
+                    held.extend(news.blocks_added);
+                    assert!(news.blocks_removed.iter().all(|name| held.remove(name)));
+                    outlook = news.outlook.or(outlook);
                 }
             }
+            assert!(outlook.is_some_and(|outlook| outlook.prompt_token_us > 0), "it has read a prompt");
         }
     };
     scene.play(script).await;

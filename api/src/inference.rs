@@ -26,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::auth::Caller;
+use crate::cache_salt::CacheSalts;
 use crate::catalogue::{Catalogue, Entry};
 use crate::error::Error;
 use crate::limit::Limiter;
@@ -101,6 +102,8 @@ pub struct Ending {
     pub result: Result<&'static str, Error>,
     /// The prompt's tokens that are charged.
     pub prompt_tokens: u32,
+    /// Of those, how many the node's cache held.
+    pub cached_tokens: u32,
     /// Delivered tokens, all charged.
     pub output_tokens: u32,
     /// What was paid.
@@ -134,10 +137,31 @@ pub struct Inference {
     broker: Broker,
     limiter: Limiter,
     catalogue: Catalogue,
+    salts: CacheSalts,
     jobs: TaskTracker,
     running: Arc<Mutex<HashMap<JobId, CancellationToken>>>,
     // The program's runtime: a job outlives the HTTP worker that took it.
     runtime: Handle,
+}
+
+/// What [`Inference`] works with.
+pub struct Parts {
+    /// The database.
+    pub pool: PgPool,
+    /// The time.
+    pub clock: Clock,
+    /// Names for jobs.
+    pub ids: Ids,
+    /// This replica, whose writer holds and settles.
+    pub replica: Replica,
+    /// Who finds a node.
+    pub broker: Broker,
+    /// Who counts against limits.
+    pub limiter: Limiter,
+    /// The models on offer.
+    pub catalogue: Catalogue,
+    /// What stands for tenants in caches.
+    pub salts: CacheSalts,
 }
 
 /// A job admitted and priced.
@@ -149,15 +173,8 @@ struct Admitted {
 
 impl Inference {
     /// Over running parts; call it inside the runtime that jobs are to live on.
-    pub fn new(
-        pool: PgPool,
-        clock: Clock,
-        ids: Ids,
-        replica: Replica,
-        broker: Broker,
-        limiter: Limiter,
-        catalogue: Catalogue,
-    ) -> Self {
+    pub fn new(parts: Parts) -> Self {
+        let Parts { pool, clock, ids, replica, broker, limiter, catalogue, salts } = parts;
         Self {
             pool,
             clock,
@@ -167,6 +184,7 @@ impl Inference {
             broker,
             limiter,
             catalogue,
+            salts,
             jobs: TaskTracker::new(),
             running: Arc::default(),
             runtime: Handle::current(),
@@ -287,6 +305,7 @@ impl Inference {
             output_tokens_max: job.output_tokens_max,
             stop: request.stop,
             sampling: Sampling { seed, ..request.sampling },
+            cache_salt: Some(self.salts.of(tenant_id)),
             class: job.class,
             deadline: None,
         });

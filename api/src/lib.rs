@@ -6,6 +6,7 @@
 
 pub mod account;
 pub mod auth;
+pub mod cache_salt;
 pub mod catalogue;
 pub mod challenge;
 pub mod config;

@@ -23,6 +23,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::account::Accounts;
 use crate::auth::Auth;
+use crate::cache_salt::CacheSalts;
 use crate::catalogue::Catalogue;
 use crate::challenge::Challenges;
 use crate::config::{Database, Serve};
@@ -36,7 +37,7 @@ use crate::mail::Mailer;
 use crate::peer::{self, PeerCarrier, PeerKey};
 use crate::services::Services;
 use crate::worker::Worker;
-use crate::{console, graphql, node_gateway, openai, telemetry, worker};
+use crate::{console, graphql, inference, node_gateway, openai, telemetry, worker};
 
 /// A connection whose peer acknowledges nothing for this long is closed, so that a client that never reads holds nothing.
 const UNREAD_TIMEOUT: Duration = Duration::from_secs(60);
@@ -116,15 +117,16 @@ impl ControlPlane {
             mailer,
             limiter: limiter.clone(),
         };
-        let inference = Inference::new(
-            pool.clone(),
-            clock.clone(),
-            ids.clone(),
-            replica.clone(),
-            broker.clone(),
+        let inference = Inference::new(inference::Parts {
+            pool: pool.clone(),
+            clock: clock.clone(),
+            ids: ids.clone(),
+            replica: replica.clone(),
+            broker: broker.clone(),
             limiter,
-            catalogue.clone(),
-        );
+            catalogue: catalogue.clone(),
+            salts: CacheSalts::new(config.secret.clone()),
+        });
         let worker = Worker::start(pool.clone(), clock.clone(), identity.clone(), replica.clone());
         let schema = graphql::schema(graphql::Parts {
             pool: pool.clone(),

@@ -172,7 +172,9 @@ impl Core {
             FromNode::Accept { job_id, epoch } => self.accept(now, node_id, job_id, epoch),
             FromNode::Decline { job_id, epoch, .. } => self.decline(now, node_id, job_id, epoch),
             FromNode::Tokens(frame) => self.tokens(now, node_id, frame),
-            FromNode::Finished { reason, receipt } => self.finished(now, node_id, reason, *receipt),
+            FromNode::Finished { reason, cached_tokens, receipt } => {
+                self.finished(now, node_id, reason, cached_tokens, *receipt);
+            }
             FromNode::Failed { job_id, epoch, .. } => self.give_up(now, node_id, job_id, epoch, LeaseOutcome::Failed),
             FromNode::Goodbye => self.goodbye(now, node_id),
             // The gateway's part of the conversation is over.
@@ -270,7 +272,8 @@ impl Core {
 
     fn heartbeat(&mut self, now: DateTime<Utc>, node_id: NodeId, load: Load) {
         let Some(node) = self.fleet.node_mut(node_id) else { return };
-        node.load = load;
+        // Placement asks neither for the outlook nor for the blocks yet.
+        node.load = Load { models: Vec::new(), ..load };
         // Before its first token a job shows no other sign of life; after it, only tokens count.
         for job_id in &node.jobs {
             if let Some(Phase::Running(run)) = self.jobs.get_mut(job_id).map(|entry| &mut entry.phase)

@@ -196,7 +196,7 @@ impl Fleet {
             node_id: *node_id,
             provider_id: node.provider_id,
             name: node.name.clone(),
-            load: node.load,
+            load: node.load.clone(),
             draining: node.draining,
             connected_at: node.connected_at,
             cells: node.cells.iter().map(|(model, cell)| CellSnapshot::of(model, cell)).collect(),

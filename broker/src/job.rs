@@ -32,6 +32,8 @@ pub struct Job {
     pub stop: Vec<String>,
     /// How tokens are drawn.
     pub sampling: Sampling,
+    /// Stands for the tenant in the caches of nodes; without it the prompt is shared with no other job.
+    pub cache_salt: Option<String>,
     /// Whether somebody waits for it.
     pub class: Class,
     /// When the first token is wanted: it orders a tenant's jobs and asks for quick cells; missing it ends nothing.
@@ -60,6 +62,14 @@ impl Class {
         match self {
             Self::Interactive => "interactive",
             Self::Batch => "batch",
+        }
+    }
+
+    /// What a node's engine orders by: higher goes first.
+    pub fn priority(self) -> u8 {
+        match self {
+            Self::Interactive => 1,
+            Self::Batch => 0,
         }
     }
 }
@@ -148,6 +158,8 @@ pub struct Segment {
     /// The whole prompt on the segment that ended the job well, 0 on every other, so that the sum counts it once. A
     /// cancelled job's prompt counts if the lease it was cancelled under delivered a token, a failed job's never.
     pub prompt_tokens: u32,
+    /// Of those, how many a cache held, by the node's word alone.
+    pub cached_tokens: u32,
     /// Tokens delivered under this lease.
     pub output_tokens: u32,
     /// The cell's time that the lease took: its own time, divided by the cell's slots. *Units*: ms, at least one.

@@ -379,6 +379,7 @@ mod tests {
             output_tokens_max: 1,
             stop: vec![],
             sampling: primitives::node_protocol::Sampling::greedy(),
+            cache_salt: None,
             class: Class::Interactive,
             deadline,
         };

@@ -39,6 +39,7 @@ fn job(n: u128) -> Job {
         output_tokens_max: 8,
         stop: vec![],
         sampling: Sampling::greedy(),
+        cache_salt: None,
         class: Class::Interactive,
         deadline: None,
     }
@@ -121,7 +122,7 @@ impl Peer {
         };
         let signature = hex::encode(self.key.sign(&receipt.signed_bytes()).to_bytes());
         let receipt = Box::new(SignedReceipt { receipt, signature });
-        self.link.send(FromNode::Finished { reason: FinishReason::Stop, receipt }).await;
+        self.link.send(FromNode::Finished { reason: FinishReason::Stop, cached_tokens: 0, receipt }).await;
     }
 }
 

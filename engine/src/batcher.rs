@@ -10,7 +10,9 @@ use crate::engine::Event;
 use crate::error::Error;
 use crate::mailbox::{Arrival, Mail, Mailbox, Until};
 use crate::model::Model;
-use crate::scheduler::{Limits, Part, Scheduler, SequenceId};
+use crate::pace::Pace;
+use crate::prefix_cache::Act;
+use crate::scheduler::{Limits, Part, Scheduler, SequenceId, Step};
 use crate::sequence::{Frame, Sequence};
 
 /// Makes the context, says how that went, and batches until the mailbox says stop.
@@ -22,8 +24,9 @@ pub fn run(model: &Model, shape: Shape, limits: Limits, mailbox: &Mailbox, start
         Err(error) => return started(Err(error)),
     };
     started(Ok(()));
-    let mut batcher =
-        Batcher { model, mailbox, context, scheduler: Scheduler::new(limits), live: HashMap::new(), ended: Vec::new() };
+    let scheduler = Scheduler::new(limits, context.saved_tokens_max());
+    let (live, ended, pace) = (HashMap::new(), Vec::new(), Pace::default());
+    let mut batcher = Batcher { model, mailbox, context, scheduler, pace, live, ended };
     let mut until = Until::Mail;
     while let Some(mail) = mailbox.take(until) {
         until = batcher.step(mail);
@@ -43,6 +46,7 @@ struct Batcher<'a> {
     mailbox: &'a Mailbox,
     context: Context<'a>,
     scheduler: Scheduler,
+    pace: Pace,
     live: HashMap<SequenceId, Live>,
     /// Endings that were not told yet.
     ended: Vec<(mpsc::Sender<Event>, Event)>,
@@ -61,20 +65,28 @@ impl Batcher<'_> {
         for id in mail.cancelled {
             self.leave(id, |live| Event::Cancelled { usage: live.sequence.usage() });
         }
-        let step = self.scheduler.plan(Instant::now());
-        for r#move in &step.moves {
-            self.context.move_slot(r#move.from, r#move.to);
-        }
+        let mut step = self.scheduler.plan(Instant::now());
         let until = match step.wake_at {
             _ if !step.parts.is_empty() => Until::Now,
             Some(instant) => Until::Instant(instant),
             None => Until::Mail,
         };
+        for (id, held) in step.begun.drain(..) {
+            self.live.get_mut(&id).expect("the scheduler begins live sequences").sequence.begin(held);
+            metrics::counter!("tokengrid_engine_tokens_cached_total").increment(held as u64);
+        }
+        self.prepare(&mut step);
         self.tell();
         if !step.parts.is_empty() {
+            let began = Instant::now();
             self.compute(&step.parts);
+            let prompts = step.parts.iter().filter(|part| part.tokens > 1);
+            self.pace.learn_step(began.elapsed(), prompts.map(|part| part.tokens).sum());
             self.tell();
         }
+        let outlook = self.pace.outlook(self.scheduler.ahead());
+        self.mailbox.foretell(outlook, self.scheduler.take_block_changes());
+        metrics::gauge!("tokengrid_engine_tokens_saved").set(self.scheduler.saved_tokens() as f64);
         until
     }
 
@@ -87,14 +99,13 @@ impl Batcher<'_> {
         }
     }
 
-    fn join(&mut self, Arrival { id, mut sequence, events }: Arrival) {
+    fn join(&mut self, Arrival { id, mut sequence, prefix, rank, events }: Arrival) {
         let complete = sequence.finished().is_some();
         if complete {
             // What it resumes had already ended.
             give(&events, sequence.leftover());
         } else {
-            let priority = u8::from(sequence.resumes());
-            let admitted = self.scheduler.admit(id, priority, sequence.prefill_tokens());
+            let admitted = self.scheduler.admit(id, rank, prefix);
             admitted.expect("the mailbox takes no more than the scheduler holds");
         }
         self.live.insert(id, Live { sequence, events });
@@ -103,12 +114,39 @@ impl Batcher<'_> {
         }
     }
 
+    /// Makes the caches what the step needs them to be. A sequence whose cache cannot be had fails; the others go on.
+    fn prepare(&mut self, step: &mut Step) {
+        for act in step.acts.drain(..) {
+            let done = match act {
+                Act::Save { slot, saved } => self.context.save(slot, saved),
+                Act::Restore { saved, slot } => self.context.restore(saved, slot),
+                Act::Copy { from, to } => self.context.copy(from, to),
+                Act::Trim { slot, tokens } => self.context.trim(slot, tokens),
+                Act::Drop { saved } => {
+                    self.context.drop_saved(saved);
+                    Ok(())
+                }
+            };
+            let Err(error) = done else { continue };
+            tracing::error!(error = %error, "a cache could not be changed");
+            if let Act::Save { saved, .. } | Act::Restore { saved, .. } = act {
+                self.scheduler.forget_saved(saved);
+            }
+            if let Act::Restore { slot, .. } | Act::Copy { to: slot, .. } | Act::Trim { slot, .. } = act
+                && let Some(id) = self.scheduler.sequence_in(slot)
+            {
+                step.parts.retain(|part| part.id != id);
+                self.fail(id, error.to_string());
+            }
+        }
+    }
+
     fn compute(&mut self, parts: &[Part]) {
         if let Err(error) = self.decode(parts) {
             tracing::error!(error = %error, sequences = parts.len(), "a batch could not be computed, its requests fail");
             let message = error.to_string();
             for part in parts {
-                self.leave(part.id, |live| Event::Failed { message: message.clone(), usage: live.sequence.usage() });
+                self.fail(part.id, message.clone());
             }
             return;
         }
@@ -120,14 +158,15 @@ impl Batcher<'_> {
             match frame {
                 Some(frame) => {
                     give(&live.events, frame);
-                    if live.sequence.finished().is_some() {
-                        self.end(part.id);
+                    match (live.sequence.finished(), live.sequence.ids().last()) {
+                        (None, Some(&token)) => self.scheduler.push(part.id, token),
+                        _ => {
+                            self.pace.learn_output(live.sequence.usage().output_tokens);
+                            self.end(part.id);
+                        }
                     }
                 }
-                None => self.leave(part.id, |live| Event::Failed {
-                    message: "the model gave no number for any token".into(),
-                    usage: live.sequence.usage(),
-                }),
+                None => self.fail(part.id, "the model gave no number for any token".into()),
             }
         }
         let fed: usize = parts.iter().map(|part| part.tokens).sum();
@@ -139,9 +178,9 @@ impl Batcher<'_> {
     fn decode(&mut self, parts: &[Part]) -> Result<(), Error> {
         self.context.begin();
         for part in parts {
-            let live = self.live.get_mut(&part.id).expect("the scheduler plans live sequences");
-            let (position, ids) = live.sequence.feed(part.tokens);
-            self.context.add(part.slot, position, ids, part.draws)?;
+            let live = self.live.get(&part.id).expect("the scheduler plans live sequences");
+            let ids = &live.sequence.ids()[part.from..part.from + part.tokens];
+            self.context.add(part.slot, part.from, ids, part.draws)?;
         }
         self.context.decode()
     }
@@ -154,12 +193,16 @@ impl Batcher<'_> {
         });
     }
 
-    /// Forgets a sequence, frees its slot and cache, and notes its last event. One that is gone already stays so.
+    /// Ends a sequence that cannot go on: what its slot holds is in doubt.
+    fn fail(&mut self, id: SequenceId, message: String) {
+        self.scheduler.remove_in_doubt(id);
+        self.leave(id, |live| Event::Failed { message, usage: live.sequence.usage() });
+    }
+
+    /// Forgets a sequence, frees its slot, and notes its last event. One that is gone already stays so.
     fn leave(&mut self, id: SequenceId, ending: impl FnOnce(&Live) -> Event) {
         let Some(live) = self.live.remove(&id) else { return };
-        if let Some(slot) = self.scheduler.remove(id) {
-            self.context.clear(slot);
-        }
+        self.scheduler.remove(id);
         let event = ending(&live);
         self.ended.push((live.events, event));
     }

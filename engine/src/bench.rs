@@ -3,13 +3,15 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use primitives::node_protocol::{Sampling, Work};
+use primitives::node_protocol::{Sampling, Terms, Work};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 use tokio::task::JoinSet;
 
-use crate::{Engine, Event, Model, Refused};
+use crate::{Engine, Event, Model, Refused, Usage};
+
+pub mod burst;
 
 /// What is asked, over and over.
 #[derive(Clone, Copy, Debug)]
@@ -63,26 +65,29 @@ pub async fn measure(engine: &Arc<Engine>, workload: Workload, callers: usize) -
 struct Answer {
     first_token: Duration,
     output_tokens: u32,
+    cached_tokens: u32,
 }
 
 async fn ask_until(engine: &Engine, workload: Workload, caller: u64, end: Instant) -> Result<Vec<Answer>, Refused> {
     let mut generator = ChaCha8Rng::seed_from_u64(caller);
     let mut answers = Vec::new();
     while answers.is_empty() || Instant::now() < end {
-        answers.push(ask(engine, prompt(engine.model(), workload.prompt_tokens, &mut generator), workload).await?);
+        let prompt = prompt(engine.model(), workload.prompt_tokens, &mut generator);
+        answers.push(ask(engine, prompt, workload.output_tokens_max, Terms::default()).await?);
     }
     Ok(answers)
 }
 
-async fn ask(engine: &Engine, prompt: Vec<u32>, workload: Workload) -> Result<Answer, Refused> {
+async fn ask(engine: &Engine, prompt: Vec<u32>, output_tokens_max: u32, terms: Terms) -> Result<Answer, Refused> {
     let asked = Instant::now();
     let mut request = engine.submit(Work {
         prompt,
         resume: Vec::new(),
         resume_text_bytes: 0,
-        output_tokens_max: workload.output_tokens_max,
+        output_tokens_max,
         stop: Vec::new(),
         sampling: Sampling::greedy(),
+        terms,
     })?;
     let mut first_token = None;
     loop {
@@ -90,7 +95,8 @@ async fn ask(engine: &Engine, prompt: Vec<u32>, workload: Workload) -> Result<An
             Some(Event::Tokens(_)) => drop(first_token.get_or_insert_with(|| asked.elapsed())),
             Some(Event::Finished { usage, .. }) => {
                 let first_token = first_token.unwrap_or_else(|| asked.elapsed());
-                return Ok(Answer { first_token, output_tokens: usage.output_tokens });
+                let Usage { output_tokens, cached_tokens, .. } = usage;
+                return Ok(Answer { first_token, output_tokens, cached_tokens });
             }
             Some(Event::Cancelled { .. } | Event::Failed { .. }) | None => return Err(Refused::Stopped),
         }

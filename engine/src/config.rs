@@ -112,6 +112,9 @@ pub struct EngineArgs {
     /// Prompt and output of one request together, in tokens [default: the model's, at most 4096]
     #[arg(long, env = "TOKENGRID_NODE_CONTEXT")]
     pub context: Option<usize>,
+    /// Memory for the states of conversations that have no slot, of each model, in MiB
+    #[arg(long, env = "TOKENGRID_NODE_SAVED_MIB", default_value_t = 512)]
+    pub saved_mib: usize,
     /// Give no sequence more tokens a second: a cap for power or heat
     #[arg(long, env = "TOKENGRID_NODE_TOKENS_PER_SECOND_MAX", value_parser = clap::value_parser!(u32).range(1..))]
     pub tokens_per_second_max: Option<u32>,
@@ -132,6 +135,9 @@ pub struct BenchArgs {
     /// Tokens of each output
     #[arg(long, default_value_t = 64)]
     pub output_tokens: u32,
+    /// Measure bursts too, whose prompts have so many first tokens in common; 0 measures none
+    #[arg(long, default_value_t = 0)]
+    pub shared_tokens: usize,
     /// How long to measure each number of callers, in seconds
     #[arg(long, default_value_t = 5)]
     pub seconds: u64,

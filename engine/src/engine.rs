@@ -3,9 +3,9 @@
 use std::fmt;
 use std::sync::{Arc, mpsc as sync_mpsc};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use primitives::node_protocol::{FinishReason, Work};
+use primitives::node_protocol::{BLOCK_NEWS_MAX, FinishReason, ModelLoad, Terms, Work};
 use tokio::sync::mpsc;
 
 use crate::backend::llama::{SLOTS_MAX, Shape};
@@ -13,7 +13,8 @@ use crate::batcher;
 use crate::error::{Error, Refused};
 use crate::mailbox::Mailbox;
 use crate::model::Model;
-use crate::scheduler::{Limits, SequenceId};
+use crate::prefix::Prefix;
+use crate::scheduler::{Limits, Rank, SequenceId};
 use crate::sequence::{Frame, Sequence, Usage};
 
 /// How an engine is sized.
@@ -31,6 +32,8 @@ pub struct EngineConfig {
     pub step_tokens_max: usize,
     /// Tokens of one prompt in one step: what a long prompt may delay running streams by.
     pub chunk_tokens_max: usize,
+    /// Memory for the states of sequences that have no slot. *Units*: bytes.
+    pub saved_bytes_max: usize,
     /// A cap for power or heat: no sequence is given more tokens a second. None is no cap.
     pub tokens_per_second_max: Option<u32>,
 }
@@ -45,6 +48,7 @@ impl EngineConfig {
             threads,
             step_tokens_max: 512,
             chunk_tokens_max: 128,
+            saved_bytes_max: 512 * 1024 * 1024,
             tokens_per_second_max: None,
         }
     }
@@ -85,7 +89,7 @@ pub struct EngineLoad {
     pub waiting: usize,
     /// Slots without a sequence.
     pub slots_free: usize,
-    /// Room in the caches of free slots. *Units*: tokens.
+    /// Room in the caches of free slots: what they hold gives way. *Units*: tokens.
     pub kv_free_tokens: usize,
 }
 
@@ -116,7 +120,13 @@ impl Engine {
             chunk_tokens_max: config.chunk_tokens_max.max(1),
             token_interval: config.tokens_per_second_max.map(|most| Duration::from_secs(1) / most.max(1)),
         };
-        let shape = Shape { slots, context_tokens, batch_tokens: limits.step_tokens_max, threads: config.threads };
+        let shape = Shape {
+            slots,
+            context_tokens,
+            batch_tokens: limits.step_tokens_max,
+            threads: config.threads,
+            saved_bytes_max: config.saved_bytes_max,
+        };
         let mailbox = Arc::new(Mailbox::new(slots + config.waiting_max));
         let (started, start) = sync_mpsc::channel();
         let thread = std::thread::Builder::new()
@@ -133,15 +143,21 @@ impl Engine {
         }
     }
 
-    /// Takes a request, or refuses it before any work. One that resumes goes before those that have not begun.
+    /// Takes a request, or refuses it before any work. Of one priority, one that resumes goes before those that have not
+    /// begun.
     ///
     /// # Errors
     /// See [`Refused`].
-    pub fn submit(&self, work: Work) -> Result<RequestHandle, Refused> {
+    pub fn submit(&self, mut work: Work) -> Result<RequestHandle, Refused> {
+        let Terms { cache_salt, priority, first_token_within_ms } = std::mem::take(&mut work.terms);
         let sequence = Sequence::try_new(work, &self.model, self.config.context_tokens)?;
+        let salt = cache_salt.filter(|_| self.model.weights().shares_prefixes());
+        let prefix = Prefix::new(salt, sequence.ids().to_vec());
+        let due = first_token_within_ms.map(|within| Instant::now() + Duration::from_millis(within.into()));
+        let rank = Rank { priority, begun: sequence.resumes(), due };
         // One event a step at most, the leftover of a resumed text, and the ending: so sending never waits.
         let (sender, events) = mpsc::channel(sequence.output_left() + 3);
-        let id = self.mailbox.submit(sequence, sender)?;
+        let id = self.mailbox.submit(sequence, prefix, rank, sender)?;
         Ok(RequestHandle { id, events, mailbox: self.mailbox.clone() })
     }
 
@@ -151,6 +167,19 @@ impl Engine {
         let slots_free = self.config.slots - running;
         let kv_free_tokens = slots_free * self.config.context_tokens;
         EngineLoad { running, waiting: live - running, slots_free, kv_free_tokens }
+    }
+
+    /// Begins to tell of blocks to a listener who knows of none.
+    pub fn restart_news(&self) {
+        self.mailbox.restart_news();
+    }
+
+    /// When a request that comes now may be answered, as of the last step, and some of what the listener does not know yet of
+    /// the blocks that the caches hold.
+    pub fn news(&self) -> ModelLoad {
+        let outlook = self.mailbox.outlook();
+        let (blocks_added, blocks_removed) = self.mailbox.block_news(BLOCK_NEWS_MAX);
+        ModelLoad { model: self.model.id.clone(), outlook, blocks_added, blocks_removed }
     }
 
     /// Whether its thread lives; once it does not, it never will again.

@@ -119,6 +119,12 @@ pub enum Error {
         /// The library's words.
         reason: String,
     },
+    /// A sequence's cache could not be saved, restored or cut.
+    #[error("cannot change the state of a sequence: {reason}")]
+    State {
+        /// The library's words.
+        reason: String,
+    },
     /// The operating system gives no thread.
     #[error("cannot start the engine's thread")]
     Thread {

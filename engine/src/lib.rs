@@ -4,15 +4,18 @@
 //! RequestHandle ◀── events ── batcher (own thread) ──▶ backend/llama: one batch a step
 //!       │                        ▲          │
 //!  Engine::submit ──▶ mailbox ───┘      scheduler: which tokens go into the step (pure)
-//!                                       sequence: one request's tokens, limits, end
+//!                        │                └ prefix_cache: which prefix is held where (pure)
+//!                        └──────────── sequence: one request's tokens, limits, end
 //!                                         ├ sampler: logits → token (pure)
 //!                                         └ text: bytes → characters, stop texts (pure)
 //! ```
 //!
-//! Requests join and leave the running batch at every step. Prompts come in chunks beside decoding. A cancelled request is
-//! gone before the next step. What is absent: no prompt or output is ever logged or stored, and no other room is known; the
+//! Requests join and leave the running batch at every step. Prompts come in chunks beside decoding, and none is computed
+//! twice while a slot or a saved state holds its beginning, under the same salt. A cancelled request is gone before the next
+//! step. What is absent: no prompt or output is ever logged or stored, and no other room is known; the
 //! rest of the system is met only through [`primitives::node_protocol`].
 
+mod announcement;
 pub mod backend;
 mod batcher;
 pub mod bench;
@@ -21,10 +24,14 @@ mod error;
 mod mailbox;
 mod model;
 pub mod node;
+mod pace;
+mod prefix;
+mod prefix_cache;
 mod receipt;
 mod sampler;
 mod scheduler;
 mod sequence;
+mod share;
 mod text;
 
 pub use crate::engine::{Engine, EngineConfig, EngineLoad, Event, RequestHandle};

@@ -5,11 +5,15 @@
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use primitives::kv_block::BlockName;
+use primitives::node_protocol::Outlook;
 use tokio::sync::mpsc;
 
+use crate::announcement::Announcements;
 use crate::engine::Event;
 use crate::error::Refused;
-use crate::scheduler::SequenceId;
+use crate::prefix::Prefix;
+use crate::scheduler::{Rank, SequenceId};
 use crate::sequence::Sequence;
 
 /// A request on its way to the engine's thread.
@@ -19,6 +23,10 @@ pub struct Arrival {
     pub id: SequenceId,
     /// What is to be done.
     pub sequence: Sequence,
+    /// Its tokens, as others may share them.
+    pub prefix: Prefix,
+    /// When its turn comes.
+    pub rank: Rank,
     /// Who listens; there is room for every event.
     pub events: mpsc::Sender<Event>,
 }
@@ -59,6 +67,8 @@ struct State {
     live: usize,
     /// Of those, how many hold a slot.
     running: usize,
+    outlook: Option<Outlook>,
+    blocks: Announcements,
     stopped: bool,
 }
 
@@ -72,7 +82,13 @@ impl Mailbox {
     ///
     /// # Errors
     /// When too many live, or the engine stopped.
-    pub fn submit(&self, sequence: Sequence, events: mpsc::Sender<Event>) -> Result<SequenceId, Refused> {
+    pub fn submit(
+        &self,
+        sequence: Sequence,
+        prefix: Prefix,
+        rank: Rank,
+        events: mpsc::Sender<Event>,
+    ) -> Result<SequenceId, Refused> {
         let mut state = self.lock();
         if state.stopped {
             return Err(Refused::Stopped);
@@ -83,7 +99,7 @@ impl Mailbox {
         state.live += 1;
         let id = state.next_id;
         state.next_id += 1;
-        state.mail.arrivals.push(Arrival { id, sequence, events });
+        state.mail.arrivals.push(Arrival { id, sequence, prefix, rank, events });
         self.changed.notify_one();
         Ok(id)
     }
@@ -143,6 +159,30 @@ impl Mailbox {
         let mut state = self.lock();
         state.live -= ended;
         state.running = running;
+    }
+
+    /// Notes when a request that comes now may be answered, and which blocks are held.
+    pub fn foretell(&self, outlook: Option<Outlook>, blocks: Vec<(BlockName, bool)>) {
+        let mut state = self.lock();
+        state.outlook = outlook;
+        for (name, held) in blocks {
+            state.blocks.change(name, held);
+        }
+    }
+
+    /// When a request that comes now may be answered, once that is known.
+    pub fn outlook(&self) -> Option<Outlook> {
+        self.lock().outlook
+    }
+
+    /// Begins to tell of blocks to somebody who knows of none.
+    pub fn restart_news(&self) {
+        self.lock().blocks.restart();
+    }
+
+    /// Tells of some blocks: now held, and no longer held.
+    pub fn block_news(&self, most: usize) -> (Vec<BlockName>, Vec<BlockName>) {
+        self.lock().blocks.next(most)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use clap::Parser;
 use engine::backend::llama;
+use engine::bench::burst::{self, Burst, BurstRow};
 use engine::bench::{self, Row, Workload};
 use engine::node::identity::Identity;
 use engine::node::metrics::Endpoint;
@@ -140,6 +141,18 @@ async fn bench(args: BenchArgs) -> anyhow::Result<()> {
     for callers in [1, 8, 32] {
         rows.push(bench::measure(&engine, workload, callers).await?);
     }
+    let burst = Burst {
+        shared_tokens: args.shared_tokens,
+        own_tokens: args.prompt_tokens,
+        output_tokens_max: args.output_tokens,
+        rounds: 3,
+    };
+    let mut bursts = Vec::new();
+    if args.shared_tokens > 0 {
+        for requests in [8, 32] {
+            bursts.push(burst::measure(&engine, burst, requests).await?);
+        }
+    }
     let model = engine.model();
     if args.json {
         let measured = json!({
@@ -152,13 +165,35 @@ async fn bench(args: BenchArgs) -> anyhow::Result<()> {
             "prompt_tokens": workload.prompt_tokens,
             "output_tokens_max": workload.output_tokens_max,
             "rows": rows,
+            "shared_tokens": burst.shared_tokens,
+            "bursts": bursts,
         });
         println!("{measured:#}");
     } else {
         println!("{} {}, {}, {} threads", model.id, model.quantisation, llama::version(), engine.config().threads);
         print_table(&rows);
+        print_bursts(&bursts);
     }
     Ok(())
+}
+
+fn print_bursts(bursts: &[BurstRow]) {
+    if !bursts.is_empty() {
+        println!("burst of  alone ms  shared ms  speedup  first token alone, shared ms  ratio  cached");
+    }
+    for row in bursts {
+        println!(
+            "{:>8}  {:>8.0}  {:>9.0}  {:>7.2}  {:>18.1}, {:.1}  {:>5.2}  {:>5.0}%",
+            row.requests,
+            row.alone_ms,
+            row.shared_ms,
+            row.speedup,
+            row.first_token_alone_ms,
+            row.first_token_shared_ms,
+            row.first_token_ratio,
+            row.cached_share * 100.0,
+        );
+    }
 }
 
 fn print_table(rows: &[Row]) {
@@ -183,6 +218,7 @@ fn start(path: &Path, args: &EngineArgs) -> anyhow::Result<Arc<Engine>> {
     let mut config = EngineConfig::for_model(&model, threads(args.threads));
     config.slots = args.slots;
     config.context_tokens = args.context.unwrap_or(config.context_tokens);
+    config.saved_bytes_max = args.saved_mib.saturating_mul(1024 * 1024);
     config.tokens_per_second_max = args.tokens_per_second_max;
     let engine = Engine::start(model.clone(), config)?;
     tracing::info!(

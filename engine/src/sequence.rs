@@ -29,6 +29,8 @@ pub struct Frame {
 pub struct Usage {
     /// Tokens of the prompt, without resumed ones.
     pub prompt_tokens: u32,
+    /// Of those, how many a cache held when it began.
+    pub cached_tokens: u32,
     /// Tokens given in frames. A token that ends the output is neither given nor counted; the tokens of a stop text are
     /// counted, although their text is not given.
     pub output_tokens: u32,
@@ -47,8 +49,8 @@ pub struct Sequence {
     resumed_to: usize,
     /// How long `ids` may grow.
     tokens_max: usize,
-    /// How many of `ids` the cache holds.
-    fed: usize,
+    /// Tokens of the prompt that a cache held; unknown until it begins.
+    cached_tokens: Option<usize>,
     sampler: Sampler,
     text: TextStream,
     /// Text that resumed tokens completed and that was not delivered.
@@ -70,7 +72,7 @@ impl Sequence {
             prompt_tokens,
             resumed_to: prompt_tokens + work.resume.len(),
             tokens_max: prompt_tokens + work.output_tokens_max as usize,
-            fed: 0,
+            cached_tokens: None,
             sampler: Sampler::new(work.sampling),
             text: TextStream::new(work.stop),
             undelivered: String::new(),
@@ -89,9 +91,15 @@ impl Sequence {
         Ok(sequence)
     }
 
-    /// Tokens to feed before the first draw.
-    pub fn prefill_tokens(&self) -> usize {
-        self.ids.len()
+    /// All tokens so far.
+    pub fn ids(&self) -> &[u32] {
+        &self.ids
+    }
+
+    /// It takes a slot that holds its first tokens. Only the first time tells what was spared: later it has lost its slot and
+    /// finds its own work again.
+    pub fn begin(&mut self, held: usize) {
+        self.cached_tokens.get_or_insert(held.min(self.prompt_tokens));
     }
 
     /// Tokens that may still be made.
@@ -113,15 +121,9 @@ impl Sequence {
     pub fn usage(&self) -> Usage {
         Usage {
             prompt_tokens: self.prompt_tokens as u32,
+            cached_tokens: self.cached_tokens.unwrap_or(0) as u32,
             output_tokens: self.ids.len().saturating_sub(self.resumed_to) as u32,
         }
-    }
-
-    /// The next tokens to feed, and the position of the first.
-    pub fn feed(&mut self, tokens: usize) -> (usize, &[u32]) {
-        let from = self.fed;
-        self.fed += tokens;
-        (from, &self.ids[from..self.fed])
     }
 
     /// Draws the token that follows all others and gives what it completes; none if the logits are broken.

@@ -4,6 +4,7 @@
 
 pub mod clock;
 pub mod id;
+pub mod kv_block;
 pub mod money;
 pub mod node_protocol;
 #[cfg(feature = "prompt")]

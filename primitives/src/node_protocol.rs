@@ -24,12 +24,16 @@
 use serde::{Deserialize, Serialize};
 
 use crate::id::{JobId, NodeId};
+use crate::kv_block::BlockName;
 
 /// The version both sides must speak.
 pub const VERSION: u32 = 1;
 
 /// The longest message either side reads. *Units*: bytes.
 pub const MESSAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// The most blocks that one heartbeat tells of, for each model; the rest waits for the next.
+pub const BLOCK_NEWS_MAX: usize = 1024;
 
 /// What a node signs to prove its key: this, the nonce's bytes, then its public key's bytes.
 pub const PROOF_CONTEXT: &[u8] = b"tokengrid node proof v1\n";
@@ -69,6 +73,9 @@ pub enum FromNode {
     Finished {
         /// Why the output ended.
         reason: FinishReason,
+        /// Tokens of the prompt that the node's cache held, by its own word.
+        #[serde(default)]
+        cached_tokens: u32,
         /// The node's account of the work.
         receipt: Box<SignedReceipt>,
     },
@@ -217,12 +224,41 @@ pub struct ServedModel {
 }
 
 /// What a node is doing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Load {
     /// Sequences in the batch.
     pub running: u32,
     /// Accepted jobs that wait for a slot.
     pub waiting: u32,
+    /// More of each model.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub models: Vec<ModelLoad>,
+}
+
+/// What a model's engine is doing.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModelLoad {
+    /// The model's name.
+    pub model: String,
+    /// When a job that comes now may be answered; unknown until enough was measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outlook: Option<Outlook>,
+    /// KV blocks that the caches hold since the last heartbeat, or that are being computed. A connection begins with none, and
+    /// a heartbeat tells of [`BLOCK_NEWS_MAX`] at most.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub blocks_added: Vec<BlockName>,
+    /// KV blocks that they no longer hold.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub blocks_removed: Vec<BlockName>,
+}
+
+/// When a first token may be expected, if all goes on as it does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outlook {
+    /// Until the turn of a job that comes now.
+    pub turn_ms: u32,
+    /// Then for each token of its prompt that no cache holds.
+    pub prompt_token_us: u32,
 }
 
 /// A job, as far as a node must know it to accept.
@@ -257,6 +293,24 @@ pub struct Work {
     pub stop: Vec<String>,
     /// How tokens are drawn.
     pub sampling: Sampling,
+    /// What it may expect of the engine; a control plane that says nothing asks for nothing.
+    #[serde(default)]
+    pub terms: Terms,
+}
+
+/// What a job may expect of the engine that does it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Terms {
+    /// Jobs of one salt may go on from each other's prompts: it stands for a tenant and tells nothing of it. Without one a
+    /// job shares with nobody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache_salt: Option<String>,
+    /// Higher goes first, and may take the slot of a lower.
+    #[serde(default)]
+    pub priority: u8,
+    /// How soon after the commit the first token is wanted: it orders jobs of one priority and ends none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_token_within_ms: Option<u32>,
 }
 
 /// How tokens are drawn from the model's distribution.
@@ -392,6 +446,24 @@ mod tests {
         let json = serde_json::to_string(&message).unwrap();
         assert!(json.starts_with(r#"{"type":"tokens","job_id":"job_0000"#), "{json}");
         assert_eq!(serde_json::from_str::<FromNode>(&json).unwrap(), message);
+    }
+
+    #[test]
+    fn what_an_older_program_does_not_say_is_nothing() {
+        let heartbeat = serde_json::from_str(r#"{"type":"heartbeat","running":1,"waiting":0}"#).unwrap();
+        let said = FromNode::Heartbeat(Load { running: 1, ..Load::default() });
+        assert_eq!((serde_json::to_string(&said).unwrap().contains("models"), heartbeat), (false, said));
+        let work = r#"{"prompt":[1],"resume":[],"resume_text_bytes":0,"output_tokens_max":1,"stop":[],"sampling":
+            {"temperature":0,"top_p":1,"top_k":0,"seed":0,"frequency_penalty":0,"presence_penalty":0}}"#;
+        assert_eq!(serde_json::from_str::<Work>(work).unwrap().terms, Terms::default());
+    }
+
+    #[test]
+    fn what_a_job_may_expect_reads_back() {
+        let terms = Terms { cache_salt: Some("5a17".into()), priority: 1, first_token_within_ms: Some(500) };
+        let json = serde_json::to_string(&terms).unwrap();
+        assert_eq!(json, r#"{"cache_salt":"5a17","priority":1,"first_token_within_ms":500}"#);
+        assert_eq!(serde_json::from_str::<Terms>(&json).unwrap(), terms);
     }
 
     #[test]

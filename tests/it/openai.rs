@@ -28,17 +28,33 @@ async fn an_answer_is_the_same_whole_and_streamed() {
     assert_eq!((&stream.id, stream.done), (&request_id, true));
     assert_eq!(stream.text, whole.text());
     assert_eq!(stream.finish_reason.as_deref(), Some(whole.finish_reason()));
-    assert_eq!(stream.usage.as_ref(), Some(whole.usage()));
+    let usage = stream.usage.as_ref().unwrap();
+    for count in ["prompt_tokens", "completion_tokens", "total_tokens"] {
+        assert_eq!(usage[count], whole.usage()[count]);
+    }
 
     let without_usage = client.stream(&question.clone().with("stream", true)).await.rest().await;
     assert_eq!((without_usage.text.as_str(), without_usage.usage), (whole.text(), None));
 
+    what_was_asked_before_is_cached_and_the_answer_is_the_same(&client).await;
     the_length_limit_ends_an_output(&client).await;
     a_stop_text_ends_an_output_and_is_not_part_of_it(&client).await;
     the_same_seed_gives_the_same_text_and_no_character_is_cut(&client).await;
     a_message_cannot_speak_for_the_template(&client).await;
     the_models_that_can_be_asked_for_are_listed(&client).await;
     system.end().await;
+}
+
+async fn what_was_asked_before_is_cached_and_the_answer_is_the_same(client: &Client) {
+    let question = ask(&"Say it in a single word. ".repeat(9)).max_tokens(9);
+    let first = client.chat(&question).await.ok();
+    let again = client.chat(&question).await.ok();
+    let streamed = client.stream(&streamed(&question)).await.rest().await;
+    let cached = |usage: &Value| usage["prompt_tokens_details"]["cached_tokens"].as_u64().unwrap();
+    let all_but_one = first.usage()["prompt_tokens"].as_u64().unwrap() - 1;
+    assert!(cached(first.usage()) < all_but_one);
+    assert_eq!((cached(again.usage()), again.text()), (all_but_one, first.text()));
+    assert_eq!((cached(&streamed.usage.unwrap()), streamed.text.as_str()), (all_but_one, first.text()));
 }
 
 async fn the_length_limit_ends_an_output(client: &Client) {

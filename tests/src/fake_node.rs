@@ -224,7 +224,8 @@ impl FakeNode {
     /// Says that the job is done, with any receipt, signed well.
     pub async fn finish_with(&self, reason: FinishReason, receipt: Receipt) {
         let signature = hex::encode(self.key.sign(&receipt.signed_bytes()).to_bytes());
-        self.say(&FromNode::Finished { reason, receipt: Box::new(SignedReceipt { receipt, signature }) }).await;
+        let receipt = Box::new(SignedReceipt { receipt, signature });
+        self.say(&FromNode::Finished { reason, cached_tokens: 0, receipt }).await;
     }
 
     /// An honest receipt over these ids.

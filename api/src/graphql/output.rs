@@ -219,7 +219,7 @@ impl JobEnded {
 }
 
 impl From<Ending> for JobEnded {
-    fn from(Ending { result, prompt_tokens, output_tokens, charge }: Ending) -> Self {
+    fn from(Ending { result, prompt_tokens, output_tokens, charge, .. }: Ending) -> Self {
         let (status, reason, failure) = match result {
             Ok(word) => {
                 let reasons = [EndReason::Stop, EndReason::Length, EndReason::Cancelled];
@@ -252,7 +252,8 @@ mod tests {
 
     fn end() -> Event {
         let charge = money::Money { amount: Nanos(7), currency: crate::CURRENCY };
-        Event::Ended(Box::new(Ending { result: Ok("length"), prompt_tokens: 3, output_tokens: 2, charge }))
+        let ending = Ending { result: Ok("length"), prompt_tokens: 3, cached_tokens: 0, output_tokens: 2, charge };
+        Event::Ended(Box::new(ending))
     }
 
     fn reader(output: &watch::Sender<Progress>) -> Reader {

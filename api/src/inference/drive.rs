@@ -66,7 +66,8 @@ pub(super) async fn drive(
     let ending = settled.unwrap_or_else(|error| {
         error.log();
         tracing::error!(job.id = %job_id, "a job could not be settled; its hold is voided once this replica is gone, or expires");
-        Ending { result: Err(error), prompt_tokens: 0, output_tokens: 0, charge: money(&admitted, Nanos::ZERO) }
+        let charge = money(&admitted, Nanos::ZERO);
+        Ending { result: Err(error), prompt_tokens: 0, cached_tokens: 0, output_tokens: 0, charge }
     });
     inference.running.lock().unwrap_or_else(PoisonError::into_inner).remove(&job_id);
     // A caller that left misses the end; the books have it.
@@ -179,7 +180,8 @@ async fn settle(inference: &Inference, admitted: &Admitted, end: &End, times: Ti
         Some((_, message)) => Err(Error::JobFailed(message.clone())),
         None => Ok(end.reason.map_or("stop", EndReason::as_str)),
     };
-    Ok(Ending { result, prompt_tokens, output_tokens, charge: money(admitted, charge) })
+    let cached_tokens = end.segments.iter().map(|segment| segment.cached_tokens).sum();
+    Ok(Ending { result, prompt_tokens, cached_tokens, output_tokens, charge: money(admitted, charge) })
 }
 
 /// True when the database is away, which passes, rather than refusing.

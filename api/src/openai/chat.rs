@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::http::{self, REQUEST_ID};
 use super::tool_calls::{Piece, ToolCallSplitter};
-use super::wire::{ChatRequest, Envelope, Usage};
+use super::wire::{ChatRequest, Envelope, PromptTokensDetails, Usage};
 use crate::error::Error;
 use crate::inference::{Ending, Event, Request, Running, Started};
 use crate::services::Services;
@@ -79,7 +79,7 @@ fn repeated(job: &broker::job::JobRecord) -> Result<HttpResponse, Error> {
     let envelope = Envelope { id: id.clone(), created, model: job.model.clone() };
     let reason = job.finish_reason.map_or("stop", broker::job::EndReason::as_str);
     let message = json!({"role": "assistant", "content": null, "refusal": null});
-    let answer = envelope.completion(&message, reason, usage(job.prompt_tokens, output_tokens));
+    let answer = envelope.completion(&message, reason, usage(job.prompt_tokens, 0, output_tokens));
     Ok(HttpResponse::Ok().insert_header((REQUEST_ID, id)).insert_header(("idempotent-replay", "true")).json(answer))
 }
 
@@ -90,10 +90,10 @@ async fn whole(mut running: Running, envelope: &Envelope, tools: bool) -> Result
         match event {
             Event::Text { text, .. } => output.push(&text),
             Event::Ended(ending) => {
-                let Ending { result, prompt_tokens, output_tokens, .. } = *ending;
+                let Ending { result, prompt_tokens, cached_tokens, output_tokens, .. } = *ending;
                 let reason = result?;
                 let (message, reason) = output.finish(&envelope.id, reason);
-                let answer = envelope.completion(&message, reason, usage(prompt_tokens, output_tokens));
+                let answer = envelope.completion(&message, reason, usage(prompt_tokens, cached_tokens, output_tokens));
                 return Ok(HttpResponse::Ok().insert_header((REQUEST_ID, envelope.id.clone())).json(answer));
             }
         }
@@ -150,8 +150,9 @@ fn tool_call(id: &str, index: usize, (name, arguments): &(String, String)) -> Va
     json!({"id": format!("call_{digits}_{index}"), "type": "function", "function": {"name": name, "arguments": arguments}})
 }
 
-fn usage(prompt_tokens: u32, completion_tokens: u32) -> Usage {
-    Usage { prompt_tokens, completion_tokens, total_tokens: prompt_tokens + completion_tokens }
+fn usage(prompt_tokens: u32, cached_tokens: u32, completion_tokens: u32) -> Usage {
+    let prompt_tokens_details = PromptTokensDetails { cached_tokens };
+    Usage { prompt_tokens, completion_tokens, total_tokens: prompt_tokens + completion_tokens, prompt_tokens_details }
 }
 
 /// Answers as server-sent events; the last one comes after the settlement's commit.
@@ -245,7 +246,8 @@ impl Chunks {
             Err(error) => self.data(out, &http::error_body(&error)),
         }
         if self.include_usage {
-            self.data(out, &self.envelope.usage_chunk(usage(ending.prompt_tokens, ending.output_tokens)));
+            let usage = usage(ending.prompt_tokens, ending.cached_tokens, ending.output_tokens);
+            self.data(out, &self.envelope.usage_chunk(usage));
         }
         out.push_str("data: [DONE]\n\n");
     }

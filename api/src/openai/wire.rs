@@ -245,6 +245,15 @@ pub struct Usage {
     pub completion_tokens: u32,
     /// Both.
     pub total_tokens: u32,
+    /// What is known of the prompt's tokens.
+    pub prompt_tokens_details: PromptTokensDetails,
+}
+
+/// How the prompt's tokens divide.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct PromptTokensDetails {
+    /// Those that a cache held.
+    pub cached_tokens: u32,
 }
 
 /// What identifies every piece of one answer.

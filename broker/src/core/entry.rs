@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use primitives::id::{NodeId, ProviderId};
-use primitives::node_protocol::{Offer, TokenFrame, Work};
+use primitives::node_protocol::{Offer, Terms, TokenFrame, Work};
 
 use crate::Settings;
 use crate::ask::AskPrices;
@@ -76,6 +76,8 @@ pub(super) struct Run {
     pub lap: Lap,
     /// The frame that comes next.
     pub next_seq: u32,
+    /// Tokens of the prompt that the node's cache held; it tells at the end.
+    pub cached_tokens: u32,
     /// Where this lease's tokens begin among the delivered ones.
     pub delivered_from: usize,
 }
@@ -179,8 +181,16 @@ impl Entry {
     fn push_segment(&mut self, now: DateTime<Utc>, run: &Run, prompt_tokens: u32) {
         let Holder { node_id, provider_id, epoch, prices: ask, .. } = run.holder;
         let output_tokens = count(self.delivered.len() - run.delivered_from);
-        let compute_ms = run.compute_ms(now);
-        self.segments.push(Segment { epoch, node_id, provider_id, prompt_tokens, output_tokens, compute_ms, ask });
+        self.segments.push(Segment {
+            epoch,
+            node_id,
+            provider_id,
+            prompt_tokens,
+            cached_tokens: run.cached_tokens.min(prompt_tokens),
+            output_tokens,
+            compute_ms: run.compute_ms(now),
+            ask,
+        });
     }
 
     /// The job as a node sees it before it takes it.
@@ -196,7 +206,9 @@ impl Entry {
     }
 
     /// The job as the node does it, going on after what was delivered.
-    pub fn work(&self) -> Work {
+    pub fn work(&self, now: DateTime<Utc>) -> Work {
+        // A deadline that has passed is the most urgent there is.
+        let left_ms = self.job.deadline.map(|deadline| (deadline - now).num_milliseconds().max(0));
         Work {
             prompt: self.job.prompt.clone(),
             resume: self.delivered.clone(),
@@ -204,6 +216,11 @@ impl Entry {
             output_tokens_max: self.job.output_tokens_max,
             stop: self.job.stop.clone(),
             sampling: self.job.sampling.clone(),
+            terms: Terms {
+                cache_salt: self.job.cache_salt.clone(),
+                priority: self.job.class.priority(),
+                first_token_within_ms: left_ms.map(|left_ms| u32::try_from(left_ms).unwrap_or(u32::MAX)),
+            },
         }
     }
 }

@@ -53,6 +53,7 @@ impl Core {
             last_token_at: None,
             lap: Lap::begin(now),
             next_seq: 0,
+            cached_tokens: 0,
             delivered_from: self.jobs.get(&job_id).map_or(0, |entry| entry.delivered.len()),
         }
     }
@@ -62,7 +63,7 @@ impl Core {
         let Holder { node_id, provider_id, epoch, .. } = run.holder;
         entry.phase = Phase::Running(run);
         self.timers.set(Wake::Job(job_id), entry.due(&self.settings));
-        let work = Box::new(entry.work());
+        let work = Box::new(entry.work(run.committed_at));
         self.outputs.push(Output::Send(node_id, ToNode::Commit { job_id, epoch, work }));
         self.outputs.push(Output::Event(job_id, JobEvent::Placed { node_id, provider_id, epoch }));
     }
@@ -119,11 +120,13 @@ impl Core {
         now: DateTime<Utc>,
         node_id: NodeId,
         reason: FinishReason,
+        cached_tokens: u32,
         signed: SignedReceipt,
     ) {
         let (job_id, epoch) = (signed.receipt.job_id, signed.receipt.epoch);
         let Some(entry) = self.jobs.get_mut(&job_id) else { return };
         let Some(run) = entry.run_of(node_id, epoch).copied() else { return };
+        let run = Run { cached_tokens, ..run };
         self.end(now, job_id, run, reason.into(), LeaseOutcome::Done, Some(signed));
     }
 

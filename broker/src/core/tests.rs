@@ -2,7 +2,7 @@
 
 use chrono::TimeDelta;
 use primitives::id::TenantId;
-use primitives::node_protocol::{FromNode, Load, TokenFrame};
+use primitives::node_protocol::{FromNode, Load, Terms, TokenFrame};
 use uuid::Uuid;
 
 use super::world::{MODEL, World, finished, job, job_id, node, session, tokens};
@@ -54,6 +54,31 @@ fn a_job_goes_from_offer_to_end() {
     assert_eq!((outcome.reason, shares(&outcome.segments)), (EndReason::Stop, vec![(1, 4, 2)]));
     assert_eq!((world.ends[0].outcome, &world.ends[0].delivered[..]), (LeaseOutcome::Done, &[10, 11][..]));
     assert_eq!(world.core.models()[0].slots_free, 1);
+}
+
+#[test]
+fn the_work_tells_what_the_job_may_expect_of_the_engine() {
+    let mut world = World::with_nodes(&[(1, 2)]);
+    let deadline = Some(world.now + TimeDelta::milliseconds(700));
+    world.submit(Job { cache_salt: Some("5a17".into()), deadline, ..job(1) }).unwrap();
+    world.submit(Job { class: Class::Batch, deadline: Some(world.now), ..job(2) }).unwrap();
+    world.now += TimeDelta::milliseconds(200);
+    world.accept(1, 1, 1);
+    world.accept(1, 2, 1);
+    let terms = |n| world.work(n, 1).unwrap().1.terms.clone();
+    let urgent = Terms { cache_salt: Some("5a17".into()), priority: 1, first_token_within_ms: Some(500) };
+    assert_eq!(terms(1), urgent);
+    assert_eq!(terms(2), Terms { cache_salt: None, priority: 0, first_token_within_ms: Some(0) });
+}
+
+#[test]
+fn cached_tokens_are_the_nodes_word_and_never_more_than_the_prompt() {
+    for (said, counted) in [(3, 3), (9, 4)] {
+        let mut world = half_done();
+        let FromNode::Finished { reason, receipt, .. } = finished(node(1), 1, 1, &[10, 11]) else { unreachable!() };
+        world.receive(1, FromNode::Finished { reason, cached_tokens: said, receipt });
+        assert_eq!(ended(&world, 1).segments[0].cached_tokens, counted);
+    }
 }
 
 #[test]
@@ -499,8 +524,8 @@ fn what_a_cell_did_is_measured_and_outlives_its_link() {
 #[test]
 fn a_heartbeat_tells_the_load() {
     let mut world = World::with_nodes(&[(1, 1)]);
-    let load = Load { running: 3, waiting: 2 };
-    world.receive(1, FromNode::Heartbeat(load));
+    let load = Load { running: 3, waiting: 2, ..Load::default() };
+    world.receive(1, FromNode::Heartbeat(load.clone()));
     assert_eq!(world.core.nodes()[0].load, load);
 }
 

@@ -52,6 +52,7 @@ pub fn job(n: u128) -> Job {
         output_tokens_max: 8,
         stop: vec![],
         sampling: Sampling::greedy(),
+        cache_salt: None,
         class: Class::Interactive,
         deadline: None,
     }
@@ -104,7 +105,7 @@ pub fn finished(node_id: NodeId, n: u128, epoch: u32, ids: &[u32]) -> FromNode {
         total_ms: 2,
     };
     let receipt = Box::new(SignedReceipt { receipt, signature: String::new() });
-    FromNode::Finished { reason: FinishReason::Stop, receipt }
+    FromNode::Finished { reason: FinishReason::Stop, cached_tokens: 0, receipt }
 }
 
 impl World {

@@ -55,7 +55,8 @@ pub async fn run(
                     first_token_ms: first_token_ms.unwrap_or(total_ms),
                     total_ms,
                 };
-                break FromNode::Finished { reason, receipt: Box::new(receipt::sign(receipt, identity)) };
+                let receipt = Box::new(receipt::sign(receipt, identity));
+                break FromNode::Finished { reason, cached_tokens: usage.cached_tokens, receipt };
             }
             Some(Event::Failed { message, .. }) => break FromNode::Failed { job_id, epoch, message },
             Some(Event::Cancelled { .. }) => return None,

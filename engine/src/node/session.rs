@@ -36,6 +36,7 @@ pub async fn run(
     draining: watch::Receiver<Option<Instant>>,
 ) -> Result<(), Error> {
     let Connection { writer, reader, node_id, heartbeat } = connection;
+    engines.iter().for_each(|engine| engine.restart_news());
     let (outgoing, queue) = mpsc::channel(OUTGOING_MAX);
     let mut writing = pin!(writer.drain(queue));
     let session =
@@ -228,6 +229,7 @@ impl Session<'_> {
             let of_engine = engine.load();
             load.running += of_engine.running as u32;
             load.waiting += of_engine.waiting as u32;
+            load.models.push(engine.news());
         }
         metrics::gauge!("tokengrid_node_sequences_running").set(load.running);
         metrics::gauge!("tokengrid_node_sequences_waiting").set(load.waiting);

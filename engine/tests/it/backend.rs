@@ -5,7 +5,11 @@ use engine::backend::llama::{Context, Shape, Weights};
 use crate::bundled::{question, weights_file};
 
 fn context(weights: &Weights) -> Context<'_> {
-    Context::try_new(weights, Shape { slots: 4, context_tokens: 256, batch_tokens: 128, threads: 1 }).unwrap()
+    Context::try_new(
+        weights,
+        Shape { slots: 4, context_tokens: 256, batch_tokens: 128, threads: 1, saved_bytes_max: 0 },
+    )
+    .unwrap()
 }
 
 fn feed(context: &mut Context<'_>, slot: usize, position: usize, ids: &[u32]) -> Vec<f32> {
@@ -24,8 +28,9 @@ fn a_sequence_that_moves_to_another_slot_goes_on_bit_for_bit() {
     let mut moves = context(&weights);
     feed(&mut moves, 0, 0, &other);
     feed(&mut moves, 3, 0, &prompt);
-    moves.clear(0);
-    moves.move_slot(3, 0);
+    moves.trim(0, 0).unwrap();
+    moves.copy(3, 0).unwrap();
+    moves.trim(3, 0).unwrap();
     assert_eq!(feed(&mut moves, 0, prompt.len(), &[65]), feed(&mut stays, 3, prompt.len(), &[65]));
     // The slot it left is empty: another sequence begins there.
     let mut fresh = context(&weights);
@@ -41,11 +46,11 @@ fn a_batch_that_the_library_refuses_is_an_error_and_the_context_goes_on() {
     context.add(0, 0, &prompt, true).unwrap();
     context.add(0, 200, &[65], true).unwrap();
     assert!(context.decode().is_err(), "positions with a gap");
-    context.clear(0);
+    context.trim(0, 0).unwrap();
     feed(&mut context, 0, 0, &prompt);
     context.begin();
     assert!(context.add(1, 0, &[65; 129], true).is_err(), "more than a batch holds");
-    context.clear(0);
+    context.trim(0, 0).unwrap();
     let ids = vec![65; 256];
     for (position, chunk) in (0..).step_by(128).zip(ids.chunks(128)) {
         feed(&mut context, 0, position, chunk);

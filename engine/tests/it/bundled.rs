@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, LazyLock};
 
 use engine::{Engine, EngineConfig, Event, Model, RequestHandle, Usage};
-use primitives::node_protocol::{FinishReason, Sampling, Work};
+use primitives::node_protocol::{FinishReason, Sampling, Terms, Work};
 
 /// Where the model lies.
 pub fn folder() -> PathBuf {
@@ -46,6 +46,7 @@ pub fn work(prompt: Vec<u32>, output_tokens_max: u32) -> Work {
         output_tokens_max,
         stop: Vec::new(),
         sampling: Sampling::greedy(),
+        terms: Terms::default(),
     }
 }
 

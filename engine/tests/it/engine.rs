@@ -25,7 +25,10 @@ fn thirty_two_requests_at_once_all_end_with_exact_counts() {
     let requests: Vec<_> = prompts.iter().map(|prompt| engine.submit(work(prompt.clone(), 24)).unwrap()).collect();
     for (prompt, request) in prompts.iter().zip(requests) {
         let output = finish(request);
-        assert_eq!(output.usage, Usage { prompt_tokens: prompt.len() as u32, output_tokens: output.ids.len() as u32 });
+        assert_eq!(
+            output.usage,
+            Usage { prompt_tokens: prompt.len() as u32, cached_tokens: 0, output_tokens: output.ids.len() as u32 }
+        );
         let bytes: Vec<u8> = output.ids.iter().flat_map(|&id| model().piece(id).to_vec()).collect();
         assert_eq!(output.text, String::from_utf8_lossy(&bytes));
     }
@@ -55,7 +58,9 @@ fn cancelling_while_decoding_frees_the_slot_at_once_and_counts_exactly() {
     long.cancel();
     assert_eq!(
         long.blocking_next(),
-        Some(Event::Cancelled { usage: Usage { prompt_tokens: long_work(60).prompt.len() as u32, output_tokens: 2 } })
+        Some(Event::Cancelled {
+            usage: Usage { prompt_tokens: long_work(60).prompt.len() as u32, cached_tokens: 0, output_tokens: 2 }
+        })
     );
     assert_eq!(long.blocking_next(), None);
     assert_idle(&engine);
@@ -72,7 +77,10 @@ fn cancelling_in_the_middle_of_a_prefill_frees_the_slot_at_once() {
     wait_until(|| engine.load().running == 1);
     request.cancel();
     let ending = request.blocking_next();
-    assert_eq!(ending, Some(Event::Cancelled { usage: Usage { prompt_tokens: 900, output_tokens: 0 } }));
+    assert_eq!(
+        ending,
+        Some(Event::Cancelled { usage: Usage { prompt_tokens: 900, cached_tokens: 0, output_tokens: 0 } })
+    );
     assert_idle(&engine);
     assert!(!finish(engine.submit(work(question("Hi"), 4)).unwrap()).ids.is_empty());
 }

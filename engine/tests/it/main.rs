@@ -6,5 +6,6 @@ mod backend;
 mod bundled;
 mod engine;
 mod node;
+mod prefix;
 mod resume;
 mod tokeniser;

@@ -1,5 +1,6 @@
 //! The node against a control plane that the test plays, over a real socket.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
@@ -12,9 +13,10 @@ use engine::{Engine, Error};
 use futures_util::{SinkExt, StreamExt};
 use primitives::clock::Clock;
 use primitives::id::{Ids, JobId, NodeId};
+use primitives::kv_block;
 use primitives::node_protocol::{
-    Credential, FinishReason, FromNode, Hello, MESSAGE_BYTES_MAX, Offer, SignedReceipt, Tier, ToNode, TokenFrame, Work,
-    output_sha256, proof_message,
+    Credential, FinishReason, FromNode, Hello, MESSAGE_BYTES_MAX, ModelLoad, Offer, SignedReceipt, Tier, ToNode,
+    TokenFrame, Work, output_sha256, proof_message,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -42,6 +44,17 @@ impl Visit {
                 },
                 Some(Ok(Message::Close(_)) | Err(_)) | None => return None,
                 Some(Ok(_)) => {}
+            }
+        }
+    }
+
+    /// What the next heartbeat tells of models; passes over everything else.
+    async fn hear_news(&mut self) -> Vec<ModelLoad> {
+        loop {
+            if let Message::Text(text) = self.0.next().await.unwrap().unwrap()
+                && let FromNode::Heartbeat(load) = serde_json::from_str(&text).unwrap()
+            {
+                return load.models;
             }
         }
     }
@@ -219,7 +232,7 @@ async fn a_committed_job_streams_its_frames_and_ends_with_a_receipt_that_verifie
                     assert_eq!((frame.job_id, frame.epoch, frame.seq as usize), (job_id, 3, ids.len()));
                     ids.extend(frame.ids);
                 }
-                Some(FromNode::Finished { reason, receipt }) => break (reason, *receipt),
+                Some(FromNode::Finished { reason, receipt, .. }) => break (reason, *receipt),
                 other => panic!("{other:?}"),
             }
         };
@@ -230,6 +243,60 @@ async fn a_committed_job_streams_its_frames_and_ends_with_a_receipt_that_verifie
         assert_eq!(receipt.output_sha256, output_sha256(&ids));
         assert!(receipt.first_token_ms <= receipt.total_ms);
         assert_eq!(reason, FinishReason::Stop);
+    };
+    scene.play(script).await;
+}
+
+#[tokio::test]
+async fn the_end_tells_how_much_of_the_prompt_was_cached() {
+    let scene = Scene::new(engine(|_| ())).await;
+    let script = async |scene: &Scene| {
+        let mut visit = scene.visit_and_greet().await;
+        let mut work = work(question(&"word ".repeat(30)), 2);
+        work.terms.cache_salt = Some("5a17".into());
+        for expected in [0, work.prompt.len() as u32 - 1] {
+            let job_id = scene.ids.next();
+            assert!(visit.offer(job_id, 1, &work).await);
+            visit.commit(job_id, 1, &work).await;
+            let cached = loop {
+                match visit.hear().await {
+                    Some(FromNode::Tokens(_)) => {}
+                    Some(FromNode::Finished { cached_tokens, .. }) => break cached_tokens,
+                    other => panic!("{other:?}"),
+                }
+            };
+            assert_eq!(cached, expected);
+        }
+    };
+    scene.play(script).await;
+}
+
+#[tokio::test]
+async fn heartbeats_tell_which_blocks_are_held_and_when_a_job_may_be_answered() {
+    let scene = Scene::new(engine(|_| ())).await;
+    let script = async |scene: &Scene| {
+        let mut work = work(question(&"word ".repeat(30)), 2);
+        work.terms.cache_salt = Some("5a17".into());
+        let names = kv_block::names("5a17", &work.prompt);
+        assert!(!names.is_empty());
+        for first in [true, false] {
+            let mut visit = scene.visit_and_greet().await;
+            if first {
+                let job_id = scene.ids.next();
+                assert!(visit.offer(job_id, 1, &work).await);
+                visit.commit(job_id, 1, &work).await;
+            }
+            let (mut held, mut outlook) = (BTreeSet::new(), None);
+            while !names.iter().all(|name| held.contains(name)) {
+                for news in visit.hear_news().await {
+                    assert_eq!(news.model, "spark-1");
+                    held.extend(news.blocks_added);
+                    assert!(news.blocks_removed.iter().all(|name| held.remove(name)));
+                    outlook = news.outlook.or(outlook);
+                }
+            }
+            assert!(outlook.is_some_and(|outlook| outlook.prompt_token_us > 0), "it has read a prompt");
+        }
     };
     scene.play(script).await;
 }

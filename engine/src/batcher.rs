@@ -118,14 +118,14 @@ impl Batcher<'_> {
             let frame = live.sequence.draw(self.context.logits(drawn), self.model);
             drawn += 1;
             match frame {
-                Some(frame) => {
+                Ok(frame) => {
                     give(&live.events, frame);
                     if live.sequence.finished().is_some() {
                         self.end(part.id);
                     }
                 }
-                None => self.leave(part.id, |live| Event::Failed {
-                    message: "the model gave no number for any token".into(),
+                Err(stuck) => self.leave(part.id, |live| Event::Failed {
+                    message: stuck.to_string(),
                     usage: live.sequence.usage(),
                 }),
             }

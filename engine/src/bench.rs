@@ -82,6 +82,8 @@ async fn ask(engine: &Engine, prompt: Vec<u32>, workload: Workload) -> Result<An
         resume_text_bytes: 0,
         output_tokens_max: workload.output_tokens_max,
         stop: Vec::new(),
+        grammar: None,
+        logprobs: None,
         sampling: Sampling::greedy(),
     })?;
     let mut first_token = None;

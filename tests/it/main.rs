@@ -16,6 +16,8 @@ mod crash;
 #[cfg(test)]
 mod documents;
 #[cfg(test)]
+mod forms;
+#[cfg(test)]
 mod graphql;
 #[cfg(test)]
 mod model;

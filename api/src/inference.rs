@@ -14,9 +14,10 @@ use broker::job::{Class, Job, JobRecord, NewJob};
 use broker::{Broker, Refused};
 use ledger::{JobHold, Replica, Writer};
 use primitives::clock::Clock;
+use primitives::grammar::Grammar;
 use primitives::id::{ApiKeyId, Ids, JobId, ProjectId, TenantId, UserId};
 use primitives::money::{Money, Nanos};
-use primitives::node_protocol::Sampling;
+use primitives::node_protocol::{Sampling, TokenLogprobs};
 use primitives::prompt::Message;
 use serde_json::Value;
 use sqlx::PgPool;
@@ -46,6 +47,10 @@ pub struct Request {
     pub messages: Vec<Message>,
     /// Tools the model may call, as OpenAI describes them.
     pub tools: Vec<Value>,
+    /// What the output must look like.
+    pub grammar: Option<Grammar>,
+    /// With how many of the likeliest tokens beside each its likelihood is told, if it is.
+    pub logprobs: Option<u8>,
     /// The most output tokens; the model's own default when absent.
     pub output_tokens_max: Option<u32>,
     /// Texts that end the output.
@@ -90,6 +95,8 @@ pub enum Event {
         text: String,
         /// New tokens.
         tokens: u32,
+        /// How likely each was, where that was asked for.
+        logprobs: Vec<TokenLogprobs>,
     },
     /// The last event, after the money is settled.
     Ended(Box<Ending>),
@@ -207,10 +214,14 @@ impl Inference {
     /// Admits a request and lets it run.
     ///
     /// *Errors*: an unknown model, a prompt that does not fit, a limit, too little money, no node; nothing is left held.
-    pub async fn start(&self, caller: &Caller, request: Request) -> Result<Started, Error> {
+    pub async fn start(&self, caller: &Caller, mut request: Request) -> Result<Started, Error> {
         let payer = self.payer(caller).await?;
         let place = self.limiter.enter(payer.tenant_id)?;
         let entry = self.catalogue.get(&request.model).await?;
+        request.grammar = checked(request.grammar, &entry).await?;
+        if let Some(&(id, _)) = request.sampling.logit_bias.iter().find(|(id, _)| *id >= entry.format.vocabulary_len()) {
+            return Err(Error::invalid("logit_bias", format!("The model has no token {id}.")));
+        }
         let prompt = entry.format.prompt(&request.messages, &request.tools);
         let prompt = prompt.map_err(|error| Error::invalid("messages", error.to_string()))?;
         let output_tokens_max = output_limit(&entry, prompt.len(), request.output_tokens_max)?;
@@ -305,6 +316,8 @@ impl Inference {
             output_tokens_max: job.output_tokens_max,
             stop: request.stop,
             sampling: Sampling { seed, ..request.sampling },
+            grammar: request.grammar,
+            logprobs: request.logprobs,
             cache_salt: Some(self.salts.of(tenant_id)),
             class: job.class,
             deadline: None,
@@ -324,6 +337,24 @@ impl Inference {
         self.jobs.spawn_on(driven, &self.runtime);
         Ok(events)
     }
+}
+
+/// The grammar as this model's template lists parameters, once it is known that it can be held.
+async fn checked(grammar: Option<Grammar>, entry: &Entry) -> Result<Option<Grammar>, Error> {
+    let Some(mut grammar) = grammar else { return Ok(None) };
+    if entry.format.sorts_parameters() {
+        grammar.sort_arguments();
+    }
+    // Compiling a large one takes longer than a thread that serves many may.
+    let (grammar, held) = tokio::task::spawn_blocking(move || {
+        let held = grammar.check();
+        (grammar, held)
+    })
+    .await
+    .map_err(|error| Error::Internal(error.into()))?;
+    let param = if matches!(grammar, Grammar::ToolCalls { .. }) { "tools" } else { "response_format" };
+    held.map_err(|error| Error::invalid(param, format!("The output cannot be held to this: {error}.")))?;
+    Ok(Some(grammar))
 }
 
 /// The output limit in force: what was asked for, within the model's limit and what the prompt leaves of the context.

@@ -4,8 +4,9 @@ mod record;
 mod usage;
 
 use chrono::{DateTime, Utc};
+use primitives::grammar::Grammar;
 use primitives::id::{JobId, NodeId, ProviderId, TenantId};
-use primitives::node_protocol::{FinishReason, Sampling};
+use primitives::node_protocol::{FinishReason, Sampling, TokenLogprobs};
 
 pub use record::{
     Filter, JobEnd, JobRecord, JobStatus, NewJob, PAGE_MAX, ended, finish, get, insert, page, refuse, replicas,
@@ -32,6 +33,10 @@ pub struct Job {
     pub stop: Vec<String>,
     /// How tokens are drawn.
     pub sampling: Sampling,
+    /// What the output must look like.
+    pub grammar: Option<Grammar>,
+    /// With how many of the likeliest tokens beside each its likelihood is told, if it is.
+    pub logprobs: Option<u8>,
     /// Stands for the tenant in the caches of nodes; without it the prompt is shared with no other job.
     pub cache_salt: Option<String>,
     /// Whether somebody waits for it.
@@ -92,6 +97,8 @@ pub enum JobEvent {
         ids: Vec<u32>,
         /// Whole characters; may lag behind the tokens.
         text: String,
+        /// How likely each token was, as the node tells it.
+        logprobs: Vec<TokenLogprobs>,
     },
     /// The job ended as it should, or its caller cancelled it.
     Ended(Outcome),

@@ -379,6 +379,8 @@ mod tests {
             output_tokens_max: 1,
             stop: vec![],
             sampling: primitives::node_protocol::Sampling::greedy(),
+            grammar: None,
+            logprobs: None,
             cache_salt: None,
             class: Class::Interactive,
             deadline,

@@ -39,6 +39,8 @@ fn job(n: u128) -> Job {
         output_tokens_max: 8,
         stop: vec![],
         sampling: Sampling::greedy(),
+        grammar: None,
+        logprobs: None,
         cache_salt: None,
         class: Class::Interactive,
         deadline: None,
@@ -106,7 +108,7 @@ impl Peer {
 
     async fn tokens(&self, job_id: JobId, epoch: u32, seq: u32, ids: &[u32]) {
         let text = "x".repeat(ids.len());
-        self.link.send(FromNode::Tokens(TokenFrame { job_id, epoch, seq, ids: ids.to_vec(), text })).await;
+        self.link.send(FromNode::Tokens(TokenFrame { job_id, epoch, seq, ids: ids.to_vec(), text, logprobs: vec![] })).await;
     }
 
     async fn finish(&self, job_id: JobId, epoch: u32, ids: &[u32]) {

@@ -156,7 +156,7 @@ impl Batcher<'_> {
             let frame = live.sequence.draw(self.context.logits(drawn), self.model);
             drawn += 1;
             match frame {
-                Some(frame) => {
+                Ok(frame) => {
                     give(&live.events, frame);
                     match (live.sequence.finished(), live.sequence.ids().last()) {
                         (None, Some(&token)) => self.scheduler.push(part.id, token),
@@ -166,7 +166,7 @@ impl Batcher<'_> {
                         }
                     }
                 }
-                None => self.fail(part.id, "the model gave no number for any token".into()),
+                Err(stuck) => self.fail(part.id, stuck.to_string()),
             }
         }
         let fed: usize = parts.iter().map(|part| part.tokens).sum();

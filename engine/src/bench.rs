@@ -86,6 +86,8 @@ async fn ask(engine: &Engine, prompt: Vec<u32>, output_tokens_max: u32, terms: T
         resume_text_bytes: 0,
         output_tokens_max,
         stop: Vec::new(),
+        grammar: None,
+        logprobs: None,
         sampling: Sampling::greedy(),
         terms,
     })?;

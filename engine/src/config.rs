@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use engine::backend::llama::quantise::Precision;
 use primitives::node_protocol::Tier;
 
 /// Serves models to a Tokengrid control plane over one outbound connection.
@@ -41,6 +42,10 @@ pub enum Command {
     Run(RunArgs),
     /// Measure tokens a second and the first token's time of a model on this machine
     Bench(BenchArgs),
+    /// Write a model in fewer bits to a new GGUF file
+    Quantize(QuantizeArgs),
+    /// Measure how near a model is to its original and sign a certificate; exits 1 when it earns no grade
+    Align(AlignArgs),
 }
 
 /// Options of `join`.
@@ -144,6 +149,61 @@ pub struct BenchArgs {
     /// Print JSON instead of a table
     #[arg(long)]
     pub json: bool,
+}
+
+/// Options of `quantize`.
+#[derive(Debug, Args)]
+pub struct QuantizeArgs {
+    /// The original: a folder with a manifest, or a GGUF file of 16 or 32 bits a weight
+    #[arg(long)]
+    pub model: PathBuf,
+    /// What to make of it: bf16, q8_0, q6_k, q5_k_m, q4_k_m or q4_0
+    #[arg(long, value_parser = precision)]
+    pub to: Precision,
+    /// The new file [default: beside the original]
+    #[arg(long)]
+    pub out: Option<PathBuf>,
+    /// Threads that compute [default: the machine's]
+    #[arg(long)]
+    pub threads: Option<usize>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Options of `align`.
+#[derive(Debug, Args)]
+pub struct AlignArgs {
+    /// The original: a folder with a manifest, or a GGUF file
+    #[arg(long)]
+    pub reference: PathBuf,
+    /// The model to measure: a GGUF file
+    #[arg(long)]
+    pub model: PathBuf,
+    /// Conversations to answer, one JSON object with `messages` (and `tools`) a line [default: heldout.jsonl beside the original]
+    #[arg(long)]
+    pub prompts: Option<PathBuf>,
+    /// A first look within a minute that certifies nothing
+    #[arg(long)]
+    pub quick: bool,
+    /// Folder of the node's key, which signs
+    #[arg(long, env = "TOKENGRID_NODE_STATE_DIR")]
+    pub state_dir: PathBuf,
+    /// Write the certificate to this file
+    #[arg(long)]
+    pub out: Option<PathBuf>,
+    /// Threads that compute [default: the machine's]
+    #[arg(long)]
+    pub threads: Option<usize>,
+    /// Print the certificate
+    #[arg(long)]
+    pub json: bool,
+}
+
+fn precision(word: &str) -> Result<Precision, String> {
+    let known = Precision::ALL.map(Precision::as_str);
+    let found = Precision::ALL.into_iter().find(|precision| precision.as_str() == word.to_lowercase());
+    found.ok_or_else(|| format!("expected one of {}", known.join(", ")))
 }
 
 fn tier(word: &str) -> Result<Tier, String> {

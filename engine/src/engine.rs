@@ -55,7 +55,7 @@ impl EngineConfig {
 }
 
 /// What a request gives, in order; the last is one of the endings.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Event {
     /// New tokens.
     Tokens(Frame),

@@ -56,6 +56,18 @@ pub enum Refused {
         /// How long each may be.
         bytes_max: usize,
     },
+    /// The grammar cannot be held.
+    #[error("the output cannot be held to this grammar: {reason}")]
+    Grammar {
+        /// Why.
+        reason: String,
+    },
+    /// More likely tokens were asked for than are told.
+    #[error("at most {most} likely tokens are told beside each")]
+    Logprobs {
+        /// How many are.
+        most: u8,
+    },
     /// More text was delivered than the resumed tokens make, or half a character.
     #[error("resumed tokens make {made} bytes of text, which cannot go on from byte {delivered}")]
     ResumeText {
@@ -111,6 +123,20 @@ pub enum Error {
         /// Tokens a sequence.
         context_tokens: usize,
         /// The library's words.
+        reason: String,
+    },
+    /// Weights could not be made smaller.
+    #[error("cannot quantise {path}: {reason}")]
+    Quantise {
+        /// The original's file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// Two models could not be compared.
+    #[error("cannot measure the alignment: {reason}")]
+    Align {
+        /// Why.
         reason: String,
     },
     /// A batch could not be computed.

@@ -15,18 +15,22 @@
 //! step. What is absent: no prompt or output is ever logged or stored, and no other room is known; the
 //! rest of the system is met only through [`primitives::node_protocol`].
 
+pub mod align;
 mod announcement;
 pub mod backend;
 mod batcher;
 pub mod bench;
 mod engine;
 mod error;
+mod generate;
+mod logprobs;
 mod mailbox;
 mod model;
 pub mod node;
 mod pace;
 mod prefix;
 mod prefix_cache;
+pub mod quantise;
 mod receipt;
 mod sampler;
 mod scheduler;

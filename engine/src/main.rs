@@ -23,6 +23,7 @@ use tokio::task::LocalSet;
 use tracing_subscriber::EnvFilter;
 
 mod config;
+mod toolchain;
 
 use config::{BenchArgs, Cli, Command, EngineArgs, JoinArgs, LogFormat, RunArgs};
 
@@ -44,6 +45,13 @@ fn main() -> anyhow::Result<()> {
             Command::Join(args) => join(args, &ids).await,
             Command::Run(args) => run(args, &ids).await,
             Command::Bench(args) => LocalSet::new().run_until(bench(args)).await,
+            Command::Quantize(args) => toolchain::quantize(&args),
+            Command::Align(args) => {
+                if !toolchain::align(&args, &ids)? {
+                    std::process::exit(1);
+                }
+                Ok(())
+            }
         }
     })
 }

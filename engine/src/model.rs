@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
+use primitives::grammar::{self, Vocabulary};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
@@ -50,6 +52,7 @@ pub struct Model {
     weights: Weights,
     pieces: Vec<Box<[u8]>>,
     ends: BTreeSet<u32>,
+    vocabulary: OnceLock<Result<Vocabulary, grammar::Error>>,
 }
 
 impl Model {
@@ -76,7 +79,15 @@ impl Model {
             }
             None => (path.file_stem().unwrap_or_default().to_string_lossy().into_owned(), weights.context_trained()),
         };
-        Ok(Self { id, sha256, quantisation: weights.quantisation(), context_tokens, weights, pieces, ends })
+        Ok(Self { id, sha256, quantisation: weights.quantisation(), context_tokens, weights, pieces, ends, vocabulary: OnceLock::new() })
+    }
+
+    /// The weights' file of a folder with a manifest; a file is its own.
+    ///
+    /// # Errors
+    /// When the manifest cannot be read.
+    pub fn locate(path: &Path) -> Result<PathBuf, Error> {
+        locate(path).map(|(path, _)| path)
     }
 
     /// How many tokens there are; ids run from 0.
@@ -97,6 +108,25 @@ impl Model {
     /// A text as tokens, nothing added; `special` reads control tokens' names as those tokens.
     pub fn tokenise(&self, text: &str, special: bool) -> Vec<u32> {
         self.weights.tokenise(text, special)
+    }
+
+    /// The chat template that its file holds.
+    pub fn chat_template(&self) -> Option<String> {
+        self.weights.metadata("tokenizer.chat_template")
+    }
+
+    /// The names of its control tokens, which only the template may write.
+    pub fn control_texts(&self) -> Vec<String> {
+        (0..self.vocabulary_len() as u32).filter_map(|id| self.weights.control_text(id)).collect()
+    }
+
+    /// Its tokens, ready for grammars; made when first asked for.
+    pub fn vocabulary(&self) -> Result<&Vocabulary, grammar::Error> {
+        let made = self.vocabulary.get_or_init(|| {
+            let ends: Vec<u32> = self.ends.iter().copied().collect();
+            Vocabulary::new(&self.pieces, &ends)
+        });
+        made.as_ref().map_err(Clone::clone)
     }
 
     /// What computes.

@@ -7,9 +7,13 @@
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
+use primitives::grammar::Allowed;
 use primitives::node_protocol::Sampling;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+
+/// A bias that bars a token altogether.
+const BARRED: f32 = -100.0;
 
 /// Draws one request's tokens and remembers them for the penalties.
 #[derive(Debug)]
@@ -29,31 +33,49 @@ impl Sampler {
         *self.drawn.entry(id).or_default() += 1;
     }
 
-    /// The token at this position of the sequence, or none if no logit is a number.
-    pub fn sample(&self, logits: &[f32], position: usize) -> Option<u32> {
-        let penalised;
-        let logits = if self.settings.frequency_penalty == 0.0 && self.settings.presence_penalty == 0.0 {
+    /// The token at this position of the sequence, one of the allowed ones where not all are; none if no such logit is a number.
+    pub fn sample(&self, logits: &[f32], position: usize, allowed: Option<&Allowed>) -> Option<u32> {
+        let adjusted;
+        let logits = if self.leaves_logits() && allowed.is_none() {
             logits
         } else {
-            penalised = penalise(logits, &self.drawn, &self.settings);
-            &penalised
+            adjusted = self.adjusted(logits, allowed);
+            &adjusted
         };
         if self.settings.temperature <= 0.0 {
             return likeliest(logits);
         }
         draw(logits, &self.settings, fraction(self.settings.seed, position))
     }
-}
 
-/// The logits, less `frequency_penalty` for each time a token was drawn and `presence_penalty` once.
-fn penalise(logits: &[f32], drawn: &BTreeMap<u32, u32>, settings: &Sampling) -> Vec<f32> {
-    let mut logits = logits.to_vec();
-    for (&id, &times) in drawn {
-        if let Some(logit) = logits.get_mut(id as usize) {
-            *logit -= settings.frequency_penalty * times as f32 + settings.presence_penalty;
-        }
+    fn leaves_logits(&self) -> bool {
+        let Sampling { frequency_penalty, presence_penalty, ref logit_bias, .. } = self.settings;
+        frequency_penalty == 0.0 && presence_penalty == 0.0 && logit_bias.is_empty()
     }
-    logits
+
+    /// The logits with bias, less `frequency_penalty` for each time a token was drawn and `presence_penalty` once; those of tokens
+    /// that are not allowed are infinitely small.
+    fn adjusted(&self, logits: &[f32], allowed: Option<&Allowed>) -> Vec<f32> {
+        let mut logits = logits.to_vec();
+        for &(id, bias) in &self.settings.logit_bias {
+            if let Some(logit) = logits.get_mut(id as usize) {
+                *logit = if bias <= BARRED { f32::NEG_INFINITY } else { *logit + bias };
+            }
+        }
+        for (&id, &times) in &self.drawn {
+            if let Some(logit) = logits.get_mut(id as usize) {
+                *logit -= self.settings.frequency_penalty * times as f32 + self.settings.presence_penalty;
+            }
+        }
+        if let Some(allowed) = allowed {
+            for (id, logit) in (0..).zip(&mut logits) {
+                if !allowed.contains(id) {
+                    *logit = f32::NEG_INFINITY;
+                }
+            }
+        }
+        logits
+    }
 }
 
 /// The token of the greatest logit, the lowest id of equals.
@@ -169,7 +191,7 @@ mod tests {
         let sampler = Sampler::new(settings.clone());
         let mut counts = vec![0_u32; logits.len()];
         for position in 0..DRAWS {
-            counts[sampler.sample(logits, position).unwrap() as usize] += 1;
+            counts[sampler.sample(logits, position, None).unwrap() as usize] += 1;
         }
         counts.into_iter().map(|count| f64::from(count) / DRAWS as f64).collect()
     }
@@ -177,9 +199,9 @@ mod tests {
     #[test]
     fn greedy_takes_the_greatest_and_the_lowest_id_of_equals() {
         let sampler = Sampler::new(Sampling::greedy());
-        assert_eq!(sampler.sample(&[1.0, 3.0, 3.0, f32::NAN], 0), Some(1));
-        assert_eq!(sampler.sample(&[f32::NAN, f32::NEG_INFINITY], 0), None);
-        assert_eq!(sampler.sample(&[f32::NAN, -5.0, f32::INFINITY], 0), Some(2));
+        assert_eq!(sampler.sample(&[1.0, 3.0, 3.0, f32::NAN], 0, None), Some(1));
+        assert_eq!(sampler.sample(&[f32::NAN, f32::NEG_INFINITY], 0, None), None);
+        assert_eq!(sampler.sample(&[f32::NAN, -5.0, f32::INFINITY], 0, None), Some(2));
     }
 
     #[test]
@@ -216,9 +238,17 @@ mod tests {
             Sampler::new(Sampling { frequency_penalty: 0.4, presence_penalty: 0.3, ..Sampling::greedy() });
         let logits = [1.0, 0.0];
         sampler.record(0);
-        assert_eq!(sampler.sample(&logits, 0), Some(0), "1.0 - 0.4 - 0.3 > 0");
+        assert_eq!(sampler.sample(&logits, 0, None), Some(0), "1.0 - 0.4 - 0.3 > 0");
         sampler.record(0);
-        assert_eq!(sampler.sample(&logits, 0), Some(1), "1.0 - 0.8 - 0.3 < 0");
+        assert_eq!(sampler.sample(&logits, 0, None), Some(1), "1.0 - 0.8 - 0.3 < 0");
+    }
+
+    #[test]
+    fn a_bias_raises_a_token_and_bars_it_at_its_end() {
+        let sampler = |bias: f32| Sampler::new(Sampling { logit_bias: vec![(1, bias), (9, 5.0)], ..Sampling::greedy() });
+        assert_eq!(sampler(2.0).sample(&[1.0, 0.0], 0, None), Some(1));
+        assert_eq!(sampler(0.5).sample(&[1.0, 0.0], 0, None), Some(0));
+        assert_eq!(sampler(-100.0).sample(&[f32::NEG_INFINITY, 1_000.0], 0, None), None);
     }
 
     /// Pins the generator: a change here breaks resuming between nodes of two versions.
@@ -235,11 +265,11 @@ mod tests {
             seed in any::<u64>(), position in 0_usize..100_000, top_k in 0_u32..100, top_p in 0.0_f32..=1.0,
         ) {
             let sampler = Sampler::new(settings(0.8, top_k, top_p, seed));
-            let first = sampler.sample(&logits, position);
+            let first = sampler.sample(&logits, position, None);
             // Whatever others drew in between.
-            let _ = sampler.sample(&logits, position + 1);
-            let _ = Sampler::new(settings(0.8, top_k, top_p, seed ^ 1)).sample(&logits, position);
-            prop_assert_eq!(first, Sampler::new(settings(0.8, top_k, top_p, seed)).sample(&logits, position));
+            let _ = sampler.sample(&logits, position + 1, None);
+            let _ = Sampler::new(settings(0.8, top_k, top_p, seed ^ 1)).sample(&logits, position, None);
+            prop_assert_eq!(first, Sampler::new(settings(0.8, top_k, top_p, seed)).sample(&logits, position, None));
             prop_assert!((first.unwrap() as usize) < logits.len());
         }
 

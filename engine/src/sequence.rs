@@ -1,8 +1,10 @@
 //! One request's life: its tokens, its text, and when it ends.
 
-use primitives::node_protocol::{FinishReason, Sampling, Work};
+use primitives::grammar::{self, Matcher};
+use primitives::node_protocol::{FinishReason, Sampling, TokenLogprobs, Work};
 
 use crate::error::Refused;
+use crate::logprobs::{TOP_MAX, logprobs};
 use crate::model::Model;
 use crate::sampler::Sampler;
 use crate::text::TextStream;
@@ -14,7 +16,7 @@ const STOPS_MAX: usize = 16;
 const STOP_BYTES_MAX: usize = 1024;
 
 /// New tokens and the text they complete.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Frame {
     /// 0, 1, 2 … without gaps.
     pub seq: u32,
@@ -22,6 +24,19 @@ pub struct Frame {
     pub ids: Vec<u32>,
     /// Whole characters only; may lag behind the tokens.
     pub text: String,
+    /// How likely each token was, where that was asked for.
+    pub logprobs: Vec<TokenLogprobs>,
+}
+
+/// Why no token could be drawn.
+#[derive(Debug, thiserror::Error)]
+pub enum Stuck {
+    /// The logits are broken, or allow nothing.
+    #[error("the model gave no number for any token that may come")]
+    Logits,
+    /// The grammar leads nowhere.
+    #[error("the output cannot go on by its grammar: {0}")]
+    Grammar(#[from] grammar::Error),
 }
 
 /// What a request took, the same whether it ended or was cancelled.
@@ -52,6 +67,8 @@ pub struct Sequence {
     /// Tokens of the prompt that a cache held; unknown until it begins.
     cached_tokens: Option<usize>,
     sampler: Sampler,
+    matcher: Option<Matcher>,
+    logprobs: Option<u8>,
     text: TextStream,
     /// Text that resumed tokens completed and that was not delivered.
     undelivered: String,
@@ -67,6 +84,11 @@ impl Sequence {
     pub fn try_new(work: Work, model: &Model, slot_tokens: usize) -> Result<Self, Refused> {
         check(&work, model, slot_tokens)?;
         let prompt_tokens = work.prompt.len();
+        let barred = |error: grammar::Error| Refused::Grammar { reason: error.to_string() };
+        let matcher = match &work.grammar {
+            Some(grammar) => Some(model.vocabulary().map_err(barred)?.matcher(grammar).map_err(barred)?),
+            None => None,
+        };
         let mut sequence = Self {
             ids: work.prompt,
             prompt_tokens,
@@ -74,6 +96,8 @@ impl Sequence {
             tokens_max: prompt_tokens + work.output_tokens_max as usize,
             cached_tokens: None,
             sampler: Sampler::new(work.sampling),
+            matcher,
+            logprobs: work.logprobs,
             text: TextStream::new(work.stop),
             undelivered: String::new(),
             frames: 0,
@@ -82,7 +106,7 @@ impl Sequence {
         let mut made = String::new();
         for id in work.resume {
             if sequence.finished.is_none() {
-                made += &sequence.append(id, model);
+                made += &sequence.append(id, model).map_err(barred)?;
             }
         }
         let delivered = usize::try_from(work.resume_text_bytes).unwrap_or(usize::MAX);
@@ -126,13 +150,18 @@ impl Sequence {
         }
     }
 
-    /// Draws the token that follows all others and gives what it completes; none if the logits are broken.
-    pub fn draw(&mut self, logits: &[f32], model: &Model) -> Option<Frame> {
-        let id = self.sampler.sample(logits, self.ids.len())?;
+    /// Draws the token that follows all others and gives what it completes.
+    ///
+    /// # Errors
+    /// See [`Stuck`]; there is no going on.
+    pub fn draw(&mut self, logits: &[f32], model: &Model) -> Result<Frame, Stuck> {
+        let allowed = self.matcher.as_mut().map(Matcher::allowed).transpose()?;
+        let id = self.sampler.sample(logits, self.ids.len(), allowed.as_ref()).ok_or(Stuck::Logits)?;
         let made = self.ids.len();
-        let text = self.append(id, model);
+        let text = self.append(id, model)?;
         let ids = self.ids[made..].to_vec();
-        Some(self.frame(ids, text))
+        let told = self.logprobs.filter(|_| !ids.is_empty()).map(|top| logprobs(logits, id, top, model));
+        Ok(Frame { logprobs: told.into_iter().collect(), ..self.frame(ids, text) })
     }
 
     /// A frame of the text that resumed tokens left over, for a request that ended before any work.
@@ -141,17 +170,20 @@ impl Sequence {
     }
 
     fn frame(&mut self, ids: Vec<u32>, text: String) -> Frame {
-        let frame = Frame { seq: self.frames, ids, text: std::mem::take(&mut self.undelivered) + &text };
+        let frame = Frame { seq: self.frames, ids, text: std::mem::take(&mut self.undelivered) + &text, logprobs: Vec::new() };
         // An empty frame is not sent, so it takes no number.
         self.frames += u32::from(!frame.is_empty());
         frame
     }
 
     /// Takes a token and gives the text it completes.
-    fn append(&mut self, id: u32, model: &Model) -> String {
+    fn append(&mut self, id: u32, model: &Model) -> Result<String, grammar::Error> {
         if model.ends(id) {
             self.finished = Some(FinishReason::Stop);
-            return self.text.finish();
+            return Ok(self.text.finish());
+        }
+        if let Some(matcher) = &mut self.matcher {
+            matcher.accept(id)?;
         }
         self.ids.push(id);
         self.sampler.record(id);
@@ -162,7 +194,7 @@ impl Sequence {
             self.finished = Some(FinishReason::Length);
             text += &self.text.finish();
         }
-        text
+        Ok(text)
     }
 }
 
@@ -192,18 +224,25 @@ fn check(work: &Work, model: &Model, slot_tokens: usize) -> Result<(), Refused> 
     if work.stop.len() > STOPS_MAX || work.stop.iter().any(|stop| stop.is_empty() || stop.len() > STOP_BYTES_MAX) {
         return Err(Refused::Stops { most: STOPS_MAX, bytes_max: STOP_BYTES_MAX });
     }
+    if work.logprobs.is_some_and(|top| top > TOP_MAX) {
+        return Err(Refused::Logprobs { most: TOP_MAX });
+    }
+    if let Some(&(id, _)) = work.sampling.logit_bias.iter().find(|(id, _)| *id as usize >= vocabulary) {
+        return Err(Refused::UnknownToken { id, vocabulary });
+    }
     check_sampling(&work.sampling)
 }
 
 fn check_sampling(sampling: &Sampling) -> Result<(), Refused> {
-    let Sampling { temperature, top_p, frequency_penalty, presence_penalty, top_k: _, seed: _ } = *sampling;
+    let Sampling { temperature, top_p, frequency_penalty, presence_penalty, ref logit_bias, .. } = *sampling;
+    let biased = logit_bias.iter().map(|&(_, bias)| ("logit_bias", bias, "a number", true));
     let numbers = [
         ("temperature", temperature, "0 or more", temperature >= 0.0),
         ("top_p", top_p, "from 0 to 1", (0.0..=1.0).contains(&top_p)),
         ("frequency_penalty", frequency_penalty, "a number", true),
         ("presence_penalty", presence_penalty, "a number", true),
     ];
-    match numbers.into_iter().find(|&(_, value, _, inside)| !inside || !value.is_finite()) {
+    match numbers.into_iter().chain(biased).find(|&(_, value, _, inside)| !inside || !value.is_finite()) {
         Some((name, value, range, _)) => Err(Refused::Sampling { name, range, value }),
         None => Ok(()),
     }

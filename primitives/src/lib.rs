@@ -2,7 +2,9 @@
 //!
 //! No business rules live here, and nothing here knows a room. What a room alone needs stays in that room.
 
+pub mod chat_template;
 pub mod clock;
+pub mod grammar;
 pub mod id;
 pub mod kv_block;
 pub mod money;

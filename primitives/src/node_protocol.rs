@@ -23,11 +23,12 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::grammar::Grammar;
 use crate::id::{JobId, NodeId};
 use crate::kv_block::BlockName;
 
 /// The version both sides must speak.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// The longest message either side reads. *Units*: bytes.
 pub const MESSAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -296,6 +297,12 @@ pub struct Work {
     /// What it may expect of the engine; a control plane that says nothing asks for nothing.
     #[serde(default)]
     pub terms: Terms,
+    /// What the output must look like; none leaves it free.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grammar: Option<Grammar>,
+    /// How likely tokens were is told with this many of the likeliest beside each; none tells nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub logprobs: Option<u8>,
 }
 
 /// What a job may expect of the engine that does it.
@@ -328,12 +335,23 @@ pub struct Sampling {
     pub frequency_penalty: f32,
     /// Lowers a drawn token's logit by this once.
     pub presence_penalty: f32,
+    /// Raises these tokens' logits by so much; -100 bars a token.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub logit_bias: Vec<(u32, f32)>,
 }
 
 impl Sampling {
     /// Always the likeliest token.
     pub fn greedy() -> Self {
-        Self { temperature: 0.0, top_p: 1.0, top_k: 0, seed: 0, frequency_penalty: 0.0, presence_penalty: 0.0 }
+        Self {
+            temperature: 0.0,
+            top_p: 1.0,
+            top_k: 0,
+            seed: 0,
+            frequency_penalty: 0.0,
+            presence_penalty: 0.0,
+            logit_bias: Vec::new(),
+        }
     }
 }
 
@@ -350,6 +368,29 @@ pub struct TokenFrame {
     pub ids: Vec<u32>,
     /// Whole characters that can be shown; may lag behind the tokens, never run ahead.
     pub text: String,
+    /// How likely each token was, where the work asks for it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub logprobs: Vec<TokenLogprobs>,
+}
+
+/// How likely a drawn token was to the model, before temperature, penalties, bias and grammar.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TokenLogprobs {
+    /// The token that was drawn.
+    pub drawn: TokenLogprob,
+    /// The likeliest ones, the likeliest first.
+    pub top: Vec<TokenLogprob>,
+}
+
+/// A token and the natural logarithm of its probability.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TokenLogprob {
+    /// Which.
+    pub id: u32,
+    /// Its bytes, none for a control token.
+    pub bytes: Vec<u8>,
+    /// 0 is certain.
+    pub logprob: f32,
 }
 
 /// Why an output ended.
@@ -442,6 +483,7 @@ mod tests {
             seq: 0,
             ids: vec![7, 8],
             text: "ab".into(),
+            logprobs: vec![],
         });
         let json = serde_json::to_string(&message).unwrap();
         assert!(json.starts_with(r#"{"type":"tokens","job_id":"job_0000"#), "{json}");

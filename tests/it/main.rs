@@ -18,6 +18,8 @@ mod documents;
 #[cfg(test)]
 mod economics;
 #[cfg(test)]
+mod forms;
+#[cfg(test)]
 mod graphql;
 #[cfg(test)]
 mod model;

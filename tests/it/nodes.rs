@@ -3,7 +3,7 @@
 use chrono::TimeDelta;
 use ed25519_dalek::SigningKey;
 use primitives::id::NodeId;
-use primitives::node_protocol::{Credential, FinishReason, FromNode, Hello, ServedModel, ToNode};
+use primitives::node_protocol::{Credential, FinishReason, FromNode, Hello, ServedModel, ToNode, VERSION};
 use serde_json::json;
 use tests::books;
 use tests::client::{ask, streamed};
@@ -26,7 +26,7 @@ async fn a_join_token_lets_in_one_honest_node_once() {
     let expired = system.join_token(TimeDelta::hours(-1)).await;
     assert_eq!(refused(hello("tgjoin_0000", &key), &key).await, "join_token_unknown");
     assert_eq!(refused(hello(&expired, &key), &key).await, "join_token_expired");
-    assert_eq!(refused(Hello { protocol: 2, ..hello(&token, &key) }, &key).await, "protocol_version");
+    assert_eq!(refused(Hello { protocol: VERSION + 1, ..hello(&token, &key) }, &key).await, "protocol_version");
     assert_eq!(refused(hello(&token, &key), &new_key()).await, "bad_proof");
     let no_key = Credential::Join { token: token.clone(), public_key: "5e".repeat(31) };
     assert_eq!(refused(Hello { credential: no_key, ..hello(&token, &key) }, &key).await, "bad_key");

@@ -163,7 +163,11 @@ async fn every_bad_request_has_its_typed_error() {
         ("stop", json!(["a", "b", "c", "d", "e"])),
         ("messages", json!([])),
         ("tools", json!([{"type": "spell"}])),
-        ("logit_bias", json!({"1": 100})),
+        ("logit_bias", json!({"1": 101})),
+        ("logit_bias", json!({"one": 1})),
+        ("top_logprobs", json!(3)),
+        ("tool_choice", json!("required")),
+        ("response_format", json!({"type": "regex", "pattern": "("})),
     ] {
         let answer = client.chat(&question.clone().with(field, value.clone())).await;
         assert_refused(&answer, 400, "invalid_value", Some(field));

@@ -212,7 +212,8 @@ impl FakeNode {
     /// Sends one frame of tokens.
     pub async fn tokens(&self, lease: &Lease, seq: u32, ids: &[u32], text: &str) {
         let Lease { job_id, epoch, .. } = *lease;
-        self.say(&FromNode::Tokens(TokenFrame { job_id, epoch, seq, ids: ids.to_vec(), text: text.to_owned() })).await;
+        let (ids, text) = (ids.to_vec(), text.to_owned());
+        self.say(&FromNode::Tokens(TokenFrame { job_id, epoch, seq, ids, text, logprobs: vec![] })).await;
     }
 
     /// Says that the job is done, with an honest receipt over these ids.

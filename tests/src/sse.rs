@@ -23,8 +23,10 @@ pub struct Streamed {
     pub id: String,
     /// All content, in order.
     pub text: String,
-    /// The deltas' tool calls.
+    /// The tool calls, put together from their deltas.
     pub tool_calls: Vec<Value>,
+    /// How likely the tokens were.
+    pub logprobs: Vec<Value>,
     /// Why the output ended.
     pub finish_reason: Option<String>,
     /// The usage chunk's figures.
@@ -104,7 +106,10 @@ impl Streamed {
         if let Some(choice) = event["choices"].get_mut(0) {
             self.text.push_str(choice["delta"]["content"].as_str().unwrap_or_default());
             if let Value::Array(calls) = choice["delta"]["tool_calls"].take() {
-                self.tool_calls.extend(calls);
+                calls.into_iter().for_each(|call| self.take_call(call));
+            }
+            if let Value::Array(tokens) = choice["logprobs"]["content"].take() {
+                self.logprobs.extend(tokens);
             }
             if let Some(reason) = choice["finish_reason"].as_str() {
                 self.finish_reason = Some(reason.to_owned());
@@ -112,6 +117,19 @@ impl Streamed {
         }
         if event["usage"].is_object() {
             self.usage = Some(event["usage"].take());
+        }
+    }
+
+    /// The first delta of a call has its name; the others have more of its arguments.
+    fn take_call(&mut self, call: Value) {
+        let index = usize::try_from(call["index"].as_u64().expect("a delta names its call")).expect("there are few calls");
+        match self.tool_calls.get_mut(index) {
+            Some(begun) => {
+                let [before, more] = [&begun["function"]["arguments"], &call["function"]["arguments"]];
+                let arguments = before.as_str().unwrap_or_default().to_owned() + more.as_str().unwrap_or_default();
+                begun["function"]["arguments"] = arguments.into();
+            }
+            None => self.tool_calls.push(call),
         }
     }
 }

@@ -160,7 +160,7 @@ impl Outputs {
 impl Progress {
     fn take(&mut self, event: Event) {
         match event {
-            Event::Text { text, tokens } => {
+            Event::Text { text, tokens, .. } => {
                 self.text.push_str(&text);
                 self.tokens += tokens;
             }
@@ -247,7 +247,7 @@ mod tests {
     use super::*;
 
     fn text(text: &str, tokens: u32) -> Event {
-        Event::Text { text: text.to_owned(), tokens }
+        Event::Text { text: text.to_owned(), tokens, logprobs: vec![] }
     }
 
     fn end() -> Event {

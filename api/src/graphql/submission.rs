@@ -167,6 +167,8 @@ impl JobSubmitInput {
             model: self.model,
             messages: self.messages.into_iter().map(Message::from).collect(),
             tools: vec![],
+            grammar: None,
+            logprobs: None,
             output_tokens_max: tokens.flatten(),
             stop,
             sampling: Sampling { temperature: temperature as f32, ..Sampling::greedy() },

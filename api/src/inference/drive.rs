@@ -92,10 +92,10 @@ async fn forward(
         };
         match event? {
             JobEvent::Placed { .. } => {}
-            JobEvent::Tokens { ids, text } => {
+            JobEvent::Tokens { ids, text, logprobs } => {
                 first_token_at.get_or_insert_with(|| inference.clock.now());
                 let tokens = u32::try_from(ids.len()).unwrap_or(u32::MAX);
-                if events.send(Event::Text { text, tokens }).is_err() {
+                if events.send(Event::Text { text, tokens, logprobs }).is_err() {
                     return None;
                 }
             }

@@ -4,12 +4,14 @@ use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use actix_web::web::{Bytes, Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use futures_util::Stream;
+use primitives::node_protocol::TokenLogprobs;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use super::answer::{Envelope, PromptTokensDetails, Usage, logprobs};
 use super::http::{self, REQUEST_ID};
 use super::tool_calls::{Piece, ToolCallSplitter};
-use super::wire::{ChatRequest, Envelope, PromptTokensDetails, Usage};
+use super::wire::ChatRequest;
 use crate::error::Error;
 use crate::inference::{Ending, Event, Request, Running, Started};
 use crate::services::Services;
@@ -46,6 +48,8 @@ fn read(wire: &ChatRequest, body: &[u8], idempotency_key: Option<String>) -> Res
         model: wire.model.clone(),
         messages: wire.conversation()?,
         tools: wire.offered_tools().to_vec(),
+        grammar: wire.grammar()?,
+        logprobs: wire.logprobs()?,
         output_tokens_max: wire.output_tokens_max()?,
         stop: wire.stops()?,
         sampling: drawing.sampling,
@@ -79,7 +83,8 @@ fn repeated(job: &broker::job::JobRecord) -> Result<HttpResponse, Error> {
     let envelope = Envelope { id: id.clone(), created, model: job.model.clone() };
     let reason = job.finish_reason.map_or("stop", broker::job::EndReason::as_str);
     let message = json!({"role": "assistant", "content": null, "refusal": null});
-    let answer = envelope.completion(&message, reason, usage(job.prompt_tokens, 0, output_tokens));
+    let told = usage(job.prompt_tokens, 0, output_tokens);
+    let answer = envelope.completion(&message, reason, told, &Value::Null);
     Ok(HttpResponse::Ok().insert_header((REQUEST_ID, id)).insert_header(("idempotent-replay", "true")).json(answer))
 }
 
@@ -88,12 +93,17 @@ async fn whole(mut running: Running, envelope: &Envelope, tools: bool) -> Result
     let mut output = Output::new(tools);
     while let Some(event) = running.next().await {
         match event {
-            Event::Text { text, .. } => output.push(&text),
+            Event::Text { text, logprobs, .. } => {
+                output.push(&text);
+                output.logprobs.extend(logprobs);
+            }
             Event::Ended(ending) => {
                 let Ending { result, prompt_tokens, cached_tokens, output_tokens, .. } = *ending;
                 let reason = result?;
+                let told = logprobs(&output.logprobs);
                 let (message, reason) = output.finish(&envelope.id, reason);
-                let answer = envelope.completion(&message, reason, usage(prompt_tokens, cached_tokens, output_tokens));
+                let used = usage(prompt_tokens, cached_tokens, output_tokens);
+                let answer = envelope.completion(&message, reason, used, &told);
                 return Ok(HttpResponse::Ok().insert_header((REQUEST_ID, envelope.id.clone())).json(answer));
             }
         }
@@ -106,11 +116,13 @@ struct Output {
     splitter: Option<ToolCallSplitter>,
     content: String,
     calls: Vec<(String, String)>,
+    logprobs: Vec<TokenLogprobs>,
 }
 
 impl Output {
     fn new(tools: bool) -> Self {
-        Self { splitter: tools.then(ToolCallSplitter::default), content: String::new(), calls: vec![] }
+        let splitter = tools.then(ToolCallSplitter::default);
+        Self { splitter, content: String::new(), calls: vec![], logprobs: vec![] }
     }
 
     fn push(&mut self, text: &str) {
@@ -127,7 +139,12 @@ impl Output {
         for piece in pieces {
             match piece {
                 Piece::Text(text) => self.content.push_str(&text),
-                Piece::Call { name, arguments } => self.calls.push((name, arguments)),
+                Piece::Call { name } => self.calls.push((name, String::new())),
+                Piece::Arguments(more) => {
+                    if let Some((_, arguments)) = self.calls.last_mut() {
+                        arguments.push_str(&more);
+                    }
+                }
             }
         }
     }
@@ -141,8 +158,14 @@ impl Output {
         }
         let calls: Vec<Value> = self.calls.iter().enumerate().map(|(index, call)| tool_call(id, index, call)).collect();
         let content = Some(self.content.trim()).filter(|content| !content.is_empty());
-        (json!({"role": "assistant", "content": content, "refusal": null, "tool_calls": calls}), "tool_calls")
+        let message = json!({"role": "assistant", "content": content, "refusal": null, "tool_calls": calls});
+        (message, called(reason))
     }
+}
+
+/// Why an output with calls ended: a cut one says so.
+fn called(reason: &'static str) -> &'static str {
+    if reason == "stop" { "tool_calls" } else { reason }
 }
 
 fn tool_call(id: &str, index: usize, (name, arguments): &(String, String)) -> Value {
@@ -163,6 +186,7 @@ fn stream(running: Running, envelope: Envelope, tools: bool, include_usage: bool
         envelope,
         splitter: tools.then(ToolCallSplitter::default),
         calls: 0,
+        logprobs: vec![],
         include_usage,
         opened: false,
         ended: false,
@@ -180,6 +204,8 @@ struct Chunks {
     envelope: Envelope,
     splitter: Option<ToolCallSplitter>,
     calls: usize,
+    /// Of tokens whose text was not given yet.
+    logprobs: Vec<TokenLogprobs>,
     include_usage: bool,
     opened: bool,
     ended: bool,
@@ -203,10 +229,12 @@ impl Chunks {
         let mut out = String::new();
         if !self.opened {
             self.opened = true;
-            self.data(&mut out, &self.envelope.chunk(&json!({"role": "assistant", "content": ""}), None));
+            let opening = json!({"role": "assistant", "content": ""});
+            self.data(&mut out, &self.envelope.chunk(&opening, None, &Value::Null));
         }
         match event {
-            Event::Text { text, .. } => {
+            Event::Text { text, logprobs, .. } => {
+                self.logprobs.extend(logprobs);
                 let pieces = match &mut self.splitter {
                     Some(splitter) => splitter.push(&text),
                     None if text.is_empty() => vec![],
@@ -223,14 +251,19 @@ impl Chunks {
         for piece in pieces {
             let delta = match piece {
                 Piece::Text(text) => json!({"content": text}),
-                Piece::Call { name, arguments } => {
-                    let mut call = tool_call(&self.envelope.id, self.calls, &(name, arguments));
+                Piece::Call { name } => {
+                    let mut call = tool_call(&self.envelope.id, self.calls, &(name, String::new()));
                     call["index"] = self.calls.into();
                     self.calls += 1;
                     json!({"tool_calls": [call]})
                 }
+                Piece::Arguments(more) => {
+                    let index = self.calls.saturating_sub(1);
+                    json!({"tool_calls": [{"index": index, "function": {"arguments": more}}]})
+                }
             };
-            self.data(out, &self.envelope.chunk(&delta, None));
+            let told = logprobs(&std::mem::take(&mut self.logprobs));
+            self.data(out, &self.envelope.chunk(&delta, None, &told));
         }
     }
 
@@ -240,8 +273,9 @@ impl Chunks {
         self.pieces(out, rest);
         match ending.result {
             Ok(reason) => {
-                let reason = if self.calls > 0 { "tool_calls" } else { reason };
-                self.data(out, &self.envelope.chunk(&json!({}), Some(reason)));
+                let reason = if self.calls > 0 { called(reason) } else { reason };
+                let told = logprobs(&std::mem::take(&mut self.logprobs));
+                self.data(out, &self.envelope.chunk(&json!({}), Some(reason), &told));
             }
             Err(error) => self.data(out, &http::error_body(&error)),
         }

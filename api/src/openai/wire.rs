@@ -1,12 +1,14 @@
-//! Requests and answers of `/v1/chat/completions`, as the wire has them.
+//! Requests for `/v1/chat/completions`, as the wire has them.
 //!
 //! A field that we do not know, or know and cannot honour, is refused: silently doing something else is worse.
 
+use primitives::grammar::Grammar;
 use primitives::node_protocol::Sampling;
 use primitives::prompt::{FunctionCall, Message, ToolCall};
-use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde::Deserialize;
+use serde_json::{Map, Value};
 
+use super::form::{self, ResponseFormat, ToolChoice};
 use crate::error::Error;
 
 /// Messages in one request at most.
@@ -16,6 +18,10 @@ const TOOLS_MAX: usize = 128;
 /// Stop texts at most, and the bytes of each.
 const STOPS_MAX: usize = 4;
 const STOP_BYTES_MAX: usize = 256;
+/// Biased tokens at most.
+const BIASES_MAX: usize = 300;
+/// Likely tokens that are told beside each, at most.
+const TOP_LOGPROBS_MAX: i64 = 20;
 
 /// A request for a chat completion.
 #[derive(Debug, Deserialize)]
@@ -28,6 +34,11 @@ pub struct ChatRequest {
     #[serde(default)]
     pub tools: Vec<Value>,
     tool_choice: Option<Value>,
+    parallel_tool_calls: Option<bool>,
+    response_format: Option<ResponseFormat>,
+    logprobs: Option<bool>,
+    top_logprobs: Option<i64>,
+    logit_bias: Option<Map<String, Value>>,
     max_tokens: Option<i64>,
     max_completion_tokens: Option<i64>,
     temperature: Option<f64>,
@@ -138,11 +149,7 @@ impl ChatRequest {
         if !self.tools.iter().all(described) {
             return Err(Error::invalid("tools", "Each tool is {\"type\": \"function\", \"function\": {\"name\": …}}."));
         }
-        match self.tool_choice.as_ref() {
-            None => Ok(()),
-            Some(choice) if choice == "auto" || choice == "none" => Ok(()),
-            Some(_) => Err(Error::invalid("tool_choice", "Only \"auto\" and \"none\" are supported.")),
-        }
+        Ok(())
     }
 
     /// True when the stream's last chunk is to tell the usage.
@@ -154,6 +161,38 @@ impl ChatRequest {
     pub fn offered_tools(&self) -> &[Value] {
         let none = self.tool_choice.as_ref().is_some_and(|choice| choice == "none");
         if none { &[] } else { &self.tools }
+    }
+
+    /// What the answer must look like.
+    pub fn grammar(&self) -> Result<Option<Grammar>, Error> {
+        let choice = ToolChoice::read(self.tool_choice.as_ref())?;
+        form::grammar(self.offered_tools(), &choice, self.parallel_tool_calls != Some(false), self.response_format.as_ref())
+    }
+
+    /// With how many of the likeliest tokens beside each its likelihood is told, if it is.
+    pub fn logprobs(&self) -> Result<Option<u8>, Error> {
+        if self.logprobs != Some(true) {
+            return match self.top_logprobs {
+                None => Ok(None),
+                Some(_) => Err(Error::invalid("top_logprobs", "`top_logprobs` needs `logprobs: true`.")),
+            };
+        }
+        let top = self.top_logprobs.unwrap_or(0);
+        let told = u8::try_from(top).ok().filter(|_| top <= TOP_LOGPROBS_MAX);
+        let message = || format!("`top_logprobs` must be between 0 and {TOP_LOGPROBS_MAX}.");
+        told.map(Some).ok_or_else(|| Error::invalid("top_logprobs", message()))
+    }
+
+    fn logit_bias(&self) -> Result<Vec<(u32, f32)>, Error> {
+        let Some(biases) = &self.logit_bias else { return Ok(vec![]) };
+        let message = || format!("`logit_bias` maps up to {BIASES_MAX} token ids to numbers from -100 to 100.");
+        let read = |(id, bias): (&String, &Value)| {
+            let bias = bias.as_f64().filter(|bias| (-100.0..=100.0).contains(bias))?;
+            Some((id.parse().ok()?, bias as f32))
+        };
+        let biases: Option<Vec<_>> =
+            biases.iter().map(read).collect::<Option<_>>().filter(|biases: &Vec<_>| biases.len() <= BIASES_MAX);
+        biases.ok_or_else(|| Error::invalid("logit_bias", message()))
     }
 
     /// The conversation as the model's template takes it.
@@ -202,6 +241,7 @@ impl ChatRequest {
                 seed: 0,
                 frequency_penalty: within("frequency_penalty", self.frequency_penalty, 0.0, -2.0..=2.0)?,
                 presence_penalty: within("presence_penalty", self.presence_penalty, 0.0, -2.0..=2.0)?,
+                logit_bias: self.logit_bias()?,
             },
             seed: self.seed.map(i64::cast_unsigned),
         })
@@ -236,67 +276,10 @@ impl WireMessage {
     }
 }
 
-/// Tokens counted by the platform.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Usage {
-    /// The prompt's tokens.
-    pub prompt_tokens: u32,
-    /// The delivered tokens.
-    pub completion_tokens: u32,
-    /// Both.
-    pub total_tokens: u32,
-    /// What is known of the prompt's tokens.
-    pub prompt_tokens_details: PromptTokensDetails,
-}
-
-/// How the prompt's tokens divide.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct PromptTokensDetails {
-    /// Those that a cache held.
-    pub cached_tokens: u32,
-}
-
-/// What identifies every piece of one answer.
-#[derive(Clone, Debug)]
-pub struct Envelope {
-    /// The job's id.
-    pub id: String,
-    /// Seconds since 1970.
-    pub created: i64,
-    /// The model's name.
-    pub model: String,
-}
-
-impl Envelope {
-    /// A whole answer.
-    pub fn completion(&self, message: &Value, finish_reason: &str, usage: Usage) -> Value {
-        let Self { id, created, model } = self;
-        let choice = json!({"index": 0, "message": message, "logprobs": null, "finish_reason": finish_reason});
-        json!({
-            "id": id, "object": "chat.completion", "created": created, "model": model,
-            "choices": [choice], "usage": usage,
-        })
-    }
-
-    /// A piece of a streamed answer.
-    pub fn chunk(&self, delta: &Value, finish_reason: Option<&str>) -> Value {
-        let Self { id, created, model } = self;
-        let choice = json!({"index": 0, "delta": delta, "logprobs": null, "finish_reason": finish_reason});
-        json!({"id": id, "object": "chat.completion.chunk", "created": created, "model": model, "choices": [choice]})
-    }
-
-    /// The last piece, which tells the usage.
-    pub fn usage_chunk(&self, usage: Usage) -> Value {
-        let Self { id, created, model } = self;
-        json!({
-            "id": id, "object": "chat.completion.chunk", "created": created, "model": model,
-            "choices": [], "usage": usage,
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn refused(body: Value) -> (Option<String>, String) {
@@ -306,6 +289,8 @@ mod tests {
                 request.conversation()?;
                 request.output_tokens_max()?;
                 request.stops()?;
+                request.grammar()?;
+                request.logprobs()?;
                 request.drawing().map(|_| ())
             })
             .unwrap_err();
@@ -338,7 +323,9 @@ mod tests {
             ("tools", json!([{"type": "spell"}]), "tools"),
             ("tool_choice", json!("required"), "tool_choice"),
             ("stream_options", json!({"include_usage": true}), "stream_options"),
-            ("logit_bias", json!({"1": 2}), "logit_bias"),
+            ("logit_bias", json!({"1": 200}), "logit_bias"),
+            ("logit_bias", json!({"one": 2}), "logit_bias"),
+            ("top_logprobs", json!(2), "top_logprobs"),
             ("nonsense", json!(1), "nonsense"),
         ];
         for (field, value, param) in cases {

@@ -99,7 +99,7 @@ pub(super) enum Verdict {
     Duplicate,
     /// It would pass the job's limit.
     TooMany,
-    /// A frame is missing, or there are more of them, or more text, than so many tokens can bring.
+    /// A frame is missing, or there are more of them, more text, or more likelihoods, than so many tokens can bring.
     Broken,
 }
 
@@ -146,6 +146,10 @@ impl Entry {
             return Verdict::TooMany;
         }
         if frame.seq > self.job.output_tokens_max.saturating_add(IDLE_FRAMES_MAX) {
+            return Verdict::Broken;
+        }
+        let told = self.job.logprobs.map_or(0, |top| 1 + usize::from(top));
+        if frame.logprobs.iter().map(|token| 1 + token.top.len()).sum::<usize>() > told * frame.ids.len() {
             return Verdict::Broken;
         }
         let bytes = self.text_bytes + frame.text.len() as u64;
@@ -216,6 +220,8 @@ impl Entry {
             output_tokens_max: self.job.output_tokens_max,
             stop: self.job.stop.clone(),
             sampling: self.job.sampling.clone(),
+            grammar: self.job.grammar.clone(),
+            logprobs: self.job.logprobs,
             terms: Terms {
                 cache_salt: self.job.cache_salt.clone(),
                 priority: self.job.class.priority(),

@@ -86,7 +86,7 @@ impl Core {
 
     fn deliver(&mut self, now: DateTime<Utc>, mut run: Run, frame: TokenFrame) {
         let Some(entry) = self.jobs.get_mut(&frame.job_id) else { return };
-        let TokenFrame { job_id, ids, text, .. } = frame;
+        let TokenFrame { job_id, ids, text, logprobs, .. } = frame;
         run.next_seq += 1;
         if !ids.is_empty() || !text.is_empty() {
             let mut gap_ms = 0.0;
@@ -109,7 +109,7 @@ impl Core {
             run.last_token_at = Some(now);
             entry.delivered.extend_from_slice(&ids);
             entry.text_bytes += text.len() as u64;
-            self.outputs.push(Output::Event(job_id, JobEvent::Tokens { ids, text }));
+            self.outputs.push(Output::Event(job_id, JobEvent::Tokens { ids, text, logprobs }));
         }
         entry.phase = Phase::Running(run);
     }

@@ -182,14 +182,16 @@ fn a_missing_frame_breaks_the_lease_and_nothing_is_lost() {
 fn text_that_its_tokens_cannot_have_breaks_the_lease() {
     let mut world = half_done();
     let text = "x".repeat(4_096);
-    world.receive(1, FromNode::Tokens(TokenFrame { job_id: job_id(1), epoch: 1, seq: 2, ids: vec![], text }));
+    let frame = TokenFrame { job_id: job_id(1), epoch: 1, seq: 2, ids: vec![], text, logprobs: vec![] };
+    world.receive(1, FromNode::Tokens(frame));
     assert_eq!(world.ends[0].outcome, LeaseOutcome::Broken);
 }
 
 #[test]
 fn frames_without_tokens_cannot_go_on_for_ever() {
     let mut world = half_done();
-    let idle = |seq| TokenFrame { job_id: job_id(1), epoch: 1, seq, ids: vec![], text: String::new() };
+    let idle =
+        |seq| TokenFrame { job_id: job_id(1), epoch: 1, seq, ids: vec![], text: String::new(), logprobs: vec![] };
     (2..25).for_each(|seq| world.receive(1, FromNode::Tokens(idle(seq))));
     assert!(world.ends.is_empty());
     world.receive(1, FromNode::Tokens(idle(25)));

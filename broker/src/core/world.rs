@@ -52,6 +52,8 @@ pub fn job(n: u128) -> Job {
         output_tokens_max: 8,
         stop: vec![],
         sampling: Sampling::greedy(),
+        grammar: None,
+        logprobs: None,
         cache_salt: None,
         class: Class::Interactive,
         deadline: None,
@@ -90,7 +92,7 @@ pub fn session(n: u128, slots: u32) -> NodeSession {
 
 pub fn tokens(n: u128, epoch: u32, seq: u32, ids: &[u32]) -> FromNode {
     let text = ids.iter().map(|id| format!("{id} ")).collect();
-    FromNode::Tokens(TokenFrame { job_id: job_id(n), epoch, seq, ids: ids.to_vec(), text })
+    FromNode::Tokens(TokenFrame { job_id: job_id(n), epoch, seq, ids: ids.to_vec(), text, logprobs: vec![] })
 }
 
 pub fn finished(node_id: NodeId, n: u128, epoch: u32, ids: &[u32]) -> FromNode {

@@ -15,6 +15,9 @@
 //! Measured: of the bundled model's greedy answers in F16, 96 of 96 were the same alone and among 32; of a random model's in
 //! Q8_0, 0 to 8 of 8. What this crate adds to the logits (sampling, scheduling, text) is exact.
 
+pub mod quantise;
+mod scores;
+
 use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::path::Path;
@@ -43,6 +46,17 @@ pub fn version() -> String {
     // SAFETY: the library returns a string constant.
     let version = unsafe { std::ffi::CStr::from_ptr(llama_cpp_sys_2::llama_version()) };
     format!("llama.cpp {}", version.to_string_lossy())
+}
+
+/// What of the chip the library's kernels use, such as `AVX512_VNNI`, by name.
+pub fn features() -> Vec<String> {
+    // SAFETY: the library returns a text that it keeps.
+    let text = unsafe { std::ffi::CStr::from_ptr(llama_cpp_sys_2::llama_print_system_info()) };
+    let text = text.to_string_lossy();
+    let features = text.split(['|', ':']).filter_map(|part| part.trim().strip_suffix(" = 1")).map(str::trim);
+    let mut features: Vec<String> = features.map(str::to_owned).collect();
+    features.sort_unstable();
+    features
 }
 
 /// The library, initialised once a process; its log lines become tracing events of target `llama-cpp-2`.
@@ -99,6 +113,14 @@ impl Weights {
     /// The bytes that a token stands for; none for control tokens.
     pub fn piece(&self, id: u32) -> Vec<u8> {
         self.model.vocab().token_to_piece(token(id), false, None)
+    }
+
+    /// The name of a control token, which stands for no text; none for others.
+    pub fn control_text(&self, id: u32) -> Option<String> {
+        let vocabulary = self.model.vocab();
+        let shown = vocabulary.token_to_piece(token(id), false, None);
+        let named = vocabulary.token_to_piece(token(id), true, None);
+        (shown.is_empty() && !named.is_empty()).then(|| String::from_utf8_lossy(&named).into_owned())
     }
 
     /// Whether the model ends its output with this token.

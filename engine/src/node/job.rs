@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 use crate::engine::{Event, RequestHandle};
 use crate::node::identity::Identity;
 use crate::receipt;
+use crate::sequence::Frame;
 
 /// A lease that is being worked on.
 #[derive(Clone, Copy, Debug)]
@@ -38,8 +39,8 @@ pub async fn run(
             Some(Event::Tokens(frame)) => {
                 first_token_ms.get_or_insert_with(|| elapsed_ms(committed_at));
                 sent.extend(&frame.ids);
-                let (seq, ids, text) = (frame.seq, frame.ids, frame.text);
-                let frame = FromNode::Tokens(TokenFrame { job_id, epoch, seq, ids, text });
+                let Frame { seq, ids, text, logprobs } = frame;
+                let frame = FromNode::Tokens(TokenFrame { job_id, epoch, seq, ids, text, logprobs });
                 // If the connection is gone, so is the lease.
                 outgoing.send(frame).await.ok()?;
             }

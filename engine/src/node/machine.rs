@@ -38,7 +38,8 @@ fn host_name() -> Option<String> {
     Some(name.trim().to_string()).filter(|name| !name.is_empty())
 }
 
-fn chip() -> Option<String> {
+/// The chip, as the vendor names it.
+pub fn chip() -> Option<String> {
     value_of(&fs::read_to_string("/proc/cpuinfo").ok()?, "model name")
 }
 

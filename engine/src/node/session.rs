@@ -171,18 +171,17 @@ impl Session<'_> {
             tracing::debug!(job.id = %job_id, job.epoch = epoch, "a commit of no lease that waits for it");
             return Ok(());
         };
-        let request = match self.engines[lease.engine].submit(work) {
-            Ok(request) => request,
-            Err(refused) => {
-                self.leases.remove(&job_id);
-                return self.say(FromNode::Failed { job_id, epoch, message: refused.to_string() }).await;
-            }
-        };
         let committed_at = Instant::now();
+        let engine = self.engines[lease.engine].clone();
         let (identity, outgoing, node_id) = (self.identity.clone(), self.outgoing.clone(), self.node_id);
         let task = self.jobs.spawn(async move {
             let lease = job::Lease { job_id, epoch, node_id };
-            let message = job::run(lease, request, committed_at, &identity, &outgoing).await;
+            // A grammar may take longer to compile than a conversation may pause.
+            let message = match tokio::task::spawn_blocking(move || engine.submit(work)).await {
+                Ok(Ok(request)) => job::run(lease, request, committed_at, &identity, &outgoing).await,
+                Ok(Err(refused)) => Some(FromNode::Failed { job_id, epoch, message: refused.to_string() }),
+                Err(broken) => Some(FromNode::Failed { job_id, epoch, message: broken.to_string() }),
+            };
             Ended { job_id, epoch, message }
         });
         lease.state = State::Running { task };

@@ -45,6 +45,8 @@ pub fn work(prompt: Vec<u32>, output_tokens_max: u32) -> Work {
         resume_text_bytes: 0,
         output_tokens_max,
         stop: Vec::new(),
+        grammar: None,
+        logprobs: None,
         sampling: Sampling::greedy(),
         terms: Terms::default(),
     }

@@ -2,9 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test stops at the first thing that is not as it should be")]
 
+mod align;
 mod backend;
 mod bundled;
 mod engine;
+mod form;
 mod node;
 mod prefix;
 mod resume;

@@ -1,0 +1,81 @@
+//! Answers of `/v1/chat/completions`, as the wire has them.
+
+use primitives::node_protocol::{TokenLogprob, TokenLogprobs};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+/// Tokens counted by the platform.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Usage {
+    /// The prompt's tokens.
+    pub prompt_tokens: u32,
+    /// The delivered tokens.
+    pub completion_tokens: u32,
+    /// Both.
+    pub total_tokens: u32,
+    /// What is known of the prompt's tokens.
+    pub prompt_tokens_details: PromptTokensDetails,
+}
+
+/// How the prompt's tokens divide.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct PromptTokensDetails {
+    /// Those that a cache held.
+    pub cached_tokens: u32,
+}
+
+/// What identifies every piece of one answer.
+#[derive(Clone, Debug)]
+pub struct Envelope {
+    /// The job's id.
+    pub id: String,
+    /// Seconds since 1970.
+    pub created: i64,
+    /// The model's name.
+    pub model: String,
+}
+
+impl Envelope {
+    /// A whole answer.
+    pub fn completion(&self, message: &Value, finish_reason: &str, usage: Usage, logprobs: &Value) -> Value {
+        let Self { id, created, model } = self;
+        let choice = json!({"index": 0, "message": message, "logprobs": logprobs, "finish_reason": finish_reason});
+        json!({
+            "id": id, "object": "chat.completion", "created": created, "model": model,
+            "choices": [choice], "usage": usage,
+        })
+    }
+
+    /// A piece of a streamed answer.
+    pub fn chunk(&self, delta: &Value, finish_reason: Option<&str>, logprobs: &Value) -> Value {
+        let Self { id, created, model } = self;
+        let choice = json!({"index": 0, "delta": delta, "logprobs": logprobs, "finish_reason": finish_reason});
+        json!({"id": id, "object": "chat.completion.chunk", "created": created, "model": model, "choices": [choice]})
+    }
+
+    /// The last piece, which tells the usage.
+    pub fn usage_chunk(&self, usage: Usage) -> Value {
+        let Self { id, created, model } = self;
+        json!({
+            "id": id, "object": "chat.completion.chunk", "created": created, "model": model,
+            "choices": [], "usage": usage,
+        })
+    }
+}
+
+/// How likely tokens were, as OpenAI's clients read it; null where nothing is told.
+pub fn logprobs(tokens: &[TokenLogprobs]) -> Value {
+    if tokens.is_empty() {
+        return Value::Null;
+    }
+    let one = |token: &TokenLogprob| {
+        let text = String::from_utf8_lossy(&token.bytes);
+        json!({"token": text, "logprob": token.logprob, "bytes": token.bytes})
+    };
+    let content = tokens.iter().map(|token| {
+        let mut drawn = one(&token.drawn);
+        drawn["top_logprobs"] = token.top.iter().map(one).collect();
+        drawn
+    });
+    json!({"content": content.collect::<Vec<_>>(), "refusal": null})
+}

@@ -13,6 +13,8 @@ from torch.nn import functional
 
 # Positions beyond this are never trained.
 LONGEST = 1024
+# Positions of a chat that look at the earlier ones together.
+PART = 256
 
 
 @dataclass(frozen=True)
@@ -73,9 +75,28 @@ class Layer(nn.Module):
         heads, kv_heads = self.shape.heads, self.shape.kv_heads
         mixed = functional.linear(x, torch.cat([self.query, self.key, self.value])).view(rows, length, heads + 2 * kv_heads, -1).transpose(1, 2)
         query, key, value = mixed.split([heads, kv_heads, kv_heads], 1)
-        key, value = (part.repeat_interleave(heads // kv_heads, 1) for part in (rotate(key, cos, sin), value))
-        seen = functional.scaled_dot_product_attention(rotate(query, cos, sin), key, value, is_causal=True)
+        seen = looked_up(rotate(query, cos, sin), rotate(key, cos, sin), value)
         return functional.linear(seen.transpose(1, 2).reshape(rows, length, width), self.output)
+
+
+def looked_up(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """What each query of `[rows, heads, length, head_width]` sees in the values before and at its place.
+
+    Written out, because it is several times as fast on a processor as what PyTorch has for it: the heads that share keys are one
+    product, and a long chat goes in parts that do not look at what comes later.
+    """
+    rows, heads, length, width = query.shape
+    groups, shared = rows * key.shape[1], heads // key.shape[1]
+    query = (query * width**-0.5).reshape(groups, shared, length, width)
+    key, value = key.reshape(groups, length, width), value.reshape(groups, length, width)
+    seen = []
+    for begin in range(0, length, PART):
+        end = min(length, begin + PART)
+        match = torch.bmm(query[:, :, begin:end].reshape(groups, -1, width), key[:, :end].transpose(1, 2)).view(groups, shared, end - begin, end)
+        later = torch.arange(end)[None, :] > torch.arange(begin, end)[:, None]
+        share = match.float().masked_fill(later, float("-inf")).softmax(-1).to(value.dtype)
+        seen.append(torch.bmm(share.view(groups, -1, end), value[:, :end]).view(groups, shared, end - begin, width))
+    return torch.cat(seen, 2).view(rows, heads, length, width)
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:

@@ -10,9 +10,6 @@ use tokio::task::JoinSet;
 
 /// Right answers of a task at least. *Units*: percent.
 const ACCURACY_MIN: usize = 95;
-/// Tasks that are not there yet, with the percent that they may not fall below: a few under what they reach, since another
-/// CPU rounds differently. The model card tells how far each is; this list is to become empty.
-const NOT_YET: [(&str, usize); 3] = [("tool_call", 84), ("tool_choice", 64), ("tool_result", 85)];
 /// Questions at once: what one node decodes together.
 const AT_ONCE: usize = 32;
 
@@ -41,17 +38,13 @@ async fn held_out_questions_are_answered_right() {
     println!("{:<16} {:>6} {:>6} {:>7}", "task", "right", "of", "%");
     for (name, Task { right, of, wrong }) in &tasks {
         println!("{name:<16} {right:>6} {of:>6} {:>7.1}", *right as f64 * 100.0 / *of as f64);
-        if right * 100 < of * accuracy_min(name) {
+        if right * 100 < of * ACCURACY_MIN {
             failed.push(format!("{name}: {right} of {of}; for example {wrong:?}"));
         }
     }
     assert!(failed.is_empty(), "not as good as the model card says:\n{}", failed.join("\n"));
     assert!(tasks.len() >= 4, "the held-out cases cover {} tasks", tasks.len());
     system.end().await;
-}
-
-fn accuracy_min(task: &str) -> usize {
-    NOT_YET.iter().find(|(name, _)| *name == task).map_or(ACCURACY_MIN, |(_, min)| *min)
 }
 
 #[derive(Default)]

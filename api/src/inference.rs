@@ -219,7 +219,8 @@ impl Inference {
         let place = self.limiter.enter(payer.tenant_id)?;
         let entry = self.catalogue.get(&request.model).await?;
         request.grammar = checked(request.grammar, &entry).await?;
-        if let Some(&(id, _)) = request.sampling.logit_bias.iter().find(|(id, _)| *id >= entry.format.vocabulary_len()) {
+        if let Some(&(id, _)) = request.sampling.logit_bias.iter().find(|(id, _)| *id >= entry.format.vocabulary_len())
+        {
             return Err(Error::invalid("logit_bias", format!("The model has no token {id}.")));
         }
         let prompt = entry.format.prompt(&request.messages, &request.tools);

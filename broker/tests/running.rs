@@ -108,7 +108,9 @@ impl Peer {
 
     async fn tokens(&self, job_id: JobId, epoch: u32, seq: u32, ids: &[u32]) {
         let text = "x".repeat(ids.len());
-        self.link.send(FromNode::Tokens(TokenFrame { job_id, epoch, seq, ids: ids.to_vec(), text, logprobs: vec![] })).await;
+        self.link
+            .send(FromNode::Tokens(TokenFrame { job_id, epoch, seq, ids: ids.to_vec(), text, logprobs: vec![] }))
+            .await;
     }
 
     async fn finish(&self, job_id: JobId, epoch: u32, ids: &[u32]) {

@@ -6,7 +6,7 @@
 //!  Engine::submit ──▶ mailbox ───┘      scheduler: which tokens go into the step (pure)
 //!                        │                └ prefix_cache: which prefix is held where (pure)
 //!                        └──────────── sequence: one request's tokens, limits, end
-//!                                         ├ sampler: logits → token (pure)
+//!                                         ├ sampler: logits, and what a grammar allows → token (pure)
 //!                                         └ text: bytes → characters, stop texts (pure)
 //! ```
 //!

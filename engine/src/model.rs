@@ -79,7 +79,16 @@ impl Model {
             }
             None => (path.file_stem().unwrap_or_default().to_string_lossy().into_owned(), weights.context_trained()),
         };
-        Ok(Self { id, sha256, quantisation: weights.quantisation(), context_tokens, weights, pieces, ends, vocabulary: OnceLock::new() })
+        Ok(Self {
+            id,
+            sha256,
+            quantisation: weights.quantisation(),
+            context_tokens,
+            weights,
+            pieces,
+            ends,
+            vocabulary: OnceLock::new(),
+        })
     }
 
     /// The weights' file of a folder with a manifest; a file is its own.

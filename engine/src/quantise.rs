@@ -28,7 +28,13 @@ pub struct Quantised {
 ///
 /// # Errors
 /// When a file cannot be used, the two are the same, or the library refuses.
-pub fn run(from: &Path, to: &Path, precision: Precision, threads: usize, told: &mut dyn FnMut(f64)) -> Result<Quantised, Error> {
+pub fn run(
+    from: &Path,
+    to: &Path,
+    precision: Precision,
+    threads: usize,
+    told: &mut dyn FnMut(f64),
+) -> Result<Quantised, Error> {
     let file = |path: &Path, source| Error::File { path: path.into(), source };
     let bytes_before = fs::metadata(from).map_err(|source| file(from, source))?.len();
     if fs::canonicalize(from).ok() == fs::canonicalize(to).ok() {

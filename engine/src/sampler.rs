@@ -245,7 +245,8 @@ mod tests {
 
     #[test]
     fn a_bias_raises_a_token_and_bars_it_at_its_end() {
-        let sampler = |bias: f32| Sampler::new(Sampling { logit_bias: vec![(1, bias), (9, 5.0)], ..Sampling::greedy() });
+        let sampler =
+            |bias: f32| Sampler::new(Sampling { logit_bias: vec![(1, bias), (9, 5.0)], ..Sampling::greedy() });
         assert_eq!(sampler(2.0).sample(&[1.0, 0.0], 0, None), Some(1));
         assert_eq!(sampler(0.5).sample(&[1.0, 0.0], 0, None), Some(0));
         assert_eq!(sampler(-100.0).sample(&[f32::NEG_INFINITY, 1_000.0], 0, None), None);

@@ -170,7 +170,8 @@ impl Sequence {
     }
 
     fn frame(&mut self, ids: Vec<u32>, text: String) -> Frame {
-        let frame = Frame { seq: self.frames, ids, text: std::mem::take(&mut self.undelivered) + &text, logprobs: Vec::new() };
+        let frame =
+            Frame { seq: self.frames, ids, text: std::mem::take(&mut self.undelivered) + &text, logprobs: Vec::new() };
         // An empty frame is not sent, so it takes no number.
         self.frames += u32::from(!frame.is_empty());
         frame

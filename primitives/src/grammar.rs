@@ -173,9 +173,7 @@ fn tool_calls(tools: &[Tool], required: bool, parallel: bool, instead: Option<&V
         Some(schema) => {
             format!("start: {CALL_OPEN:?} call {more} | instead\ninstead: %json {}\n", compiled(schema, true)?)
         }
-        None => format!(
-            "start: lead call {more} | TEXT\nlead[lazy]: /(?s:.*){CALL_OPEN}/\nTEXT: /(?s:.*)/\n"
-        ),
+        None => format!("start: lead call {more} | TEXT\nlead[lazy]: /(?s:.*){CALL_OPEN}/\nTEXT: /(?s:.*)/\n"),
     };
     if parallel {
         source += &format!("NEXT: /\\n?{CALL_OPEN}/\n");
@@ -238,7 +236,12 @@ mod tests {
     fn tools(required: bool, parallel: bool) -> Grammar {
         let city = json!({"type": "object", "properties": {"city": {"type": "string"}, "unit": {"enum": ["c", "f"]}}, "required": ["city"]});
         let tool = |name: &str, parameters| Tool { name: name.into(), parameters, strict: false };
-        Grammar::ToolCalls { tools: vec![tool("weather", city), tool("now", json!({}))], required, parallel, instead: None }
+        Grammar::ToolCalls {
+            tools: vec![tool("weather", city), tool("now", json!({}))],
+            required,
+            parallel,
+            instead: None,
+        }
     }
 
     const OSLO: &str = r#"<tool_call>{"name": "weather", "arguments": {"city": "Oslo"}}</tool_call>"#;
@@ -246,7 +249,8 @@ mod tests {
 
     #[test]
     fn json_is_of_its_schema_and_nothing_else() {
-        let grammar = schema(json!({"type": "object", "properties": {"a": {"type": "integer"}, "b": {"type": "boolean"}},
+        let grammar =
+            schema(json!({"type": "object", "properties": {"a": {"type": "integer"}, "b": {"type": "boolean"}},
             "required": ["a", "b"], "additionalProperties": false}));
         assert!(whole(&grammar, r#"{"a": -12, "b": true}"#));
         assert_eq!(walk(&grammar, r#"{"a": "x""#), (6, false));
@@ -278,8 +282,16 @@ mod tests {
             assert!(whole(&auto, text), "{text}");
         }
         assert_eq!(walk(&auto, r#"<tool_call>{"name": "nix"#).0, 22);
-        assert_eq!(walk(&auto, r#"<tool_call>{"name": "weather", "arguments": {"unit""#).0, 46, "what is required comes");
-        assert_eq!(walk(&auto, r#"<tool_call>{"name": "now", "arguments": {"a"#).0, 41, "what is not described does not");
+        assert_eq!(
+            walk(&auto, r#"<tool_call>{"name": "weather", "arguments": {"unit""#).0,
+            46,
+            "what is required comes"
+        );
+        assert_eq!(
+            walk(&auto, r#"<tool_call>{"name": "now", "arguments": {"a"#).0,
+            41,
+            "what is not described does not"
+        );
         assert_eq!(walk(&auto, &format!("{OSLO} so")), (OSLO.len(), false), "no text after a call");
     }
 
@@ -306,7 +318,8 @@ mod tests {
     fn arguments_can_be_put_in_alphabetical_order() {
         let mut grammar = tools(true, false);
         let Grammar::ToolCalls { tools, .. } = &mut grammar else { unreachable!() };
-        tools[0].parameters = json!({"properties": {"b": {"type": "null"}, "A": {"type": "null"}}, "required": ["b", "A"]});
+        tools[0].parameters =
+            json!({"properties": {"b": {"type": "null"}, "A": {"type": "null"}}, "required": ["b", "A"]});
         let call = r#"<tool_call>{"name": "weather", "arguments": {"A": null, "b": null}}</tool_call>"#;
         assert!(!whole(&grammar, call));
         grammar.sort_arguments();

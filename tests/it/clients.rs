@@ -35,7 +35,10 @@ async fn the_official_client_completes_streams_calls_tools_and_reads_errors() {
     let forms = run("forms").await;
     assert!(forms["json"]["sum"].is_i64() && forms["json"]["sure"].is_boolean(), "{forms}");
     let told = forms["logprobs"].as_array().unwrap();
-    assert_eq!(told.iter().map(|token| token["token"].as_str().unwrap()).collect::<String>(), forms["text"].as_str().unwrap());
+    assert_eq!(
+        told.iter().map(|token| token["token"].as_str().unwrap()).collect::<String>(),
+        forms["text"].as_str().unwrap()
+    );
     assert!(told.iter().all(|token| token["top"] == 3 && token["logprob"].as_f64().is_some_and(|log| log <= 0.0)));
     assert_eq!((&forms["finish_reason"], &forms["call"]["name"]), (&json!("tool_calls"), &json!("get_weather")));
     let arguments: Value = serde_json::from_str(forms["call"]["arguments"].as_str().unwrap()).unwrap();

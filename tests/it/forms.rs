@@ -96,9 +96,14 @@ async fn a_bias_bars_a_token(client: &Client) {
     assert!(!barred.text().as_bytes().contains(&first), "{} without {first}", barred.text());
 }
 
-async fn what_cannot_be_held_is_refused_before_it_costs_anything(system: &TestSystem, client: &Client, question: &Chat) {
+async fn what_cannot_be_held_is_refused_before_it_costs_anything(
+    system: &TestSystem,
+    client: &Client,
+    question: &Chat,
+) {
     let jobs = books::jobs(&mut system.database().await).await.len();
-    let schema = |schema: Value| json!({"type": "json_schema", "json_schema": {"name": "n", "strict": true, "schema": schema}});
+    let schema =
+        |schema: Value| json!({"type": "json_schema", "json_schema": {"name": "n", "strict": true, "schema": schema}});
     for (format, word) in [
         (schema(json!({"type": "array", "uniqueItems": true})), "uniqueItems"),
         (schema(json!({"$ref": "https://example.com/a"})), "example.com"),

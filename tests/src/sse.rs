@@ -122,7 +122,8 @@ impl Streamed {
 
     /// The first delta of a call has its name; the others have more of its arguments.
     fn take_call(&mut self, call: Value) {
-        let index = usize::try_from(call["index"].as_u64().expect("a delta names its call")).expect("there are few calls");
+        let index =
+            usize::try_from(call["index"].as_u64().expect("a delta names its call")).expect("there are few calls");
         match self.tool_calls.get_mut(index) {
             Some(begun) => {
                 let [before, more] = [&begun["function"]["arguments"], &call["function"]["arguments"]];

@@ -86,7 +86,8 @@ pub fn grammar(
             ToolChoice::Auto | ToolChoice::None => Ok(form),
         };
     }
-    let mut described = tools.iter().enumerate().map(|(index, tool)| read_tool(index, tool)).collect::<Result<Vec<_>, _>>()?;
+    let mut described =
+        tools.iter().enumerate().map(|(index, tool)| read_tool(index, tool)).collect::<Result<Vec<_>, _>>()?;
     if let ToolChoice::Function(name) = choice {
         described.retain(|tool| tool.name == *name);
         if described.is_empty() {
@@ -119,7 +120,10 @@ fn read_tool(index: usize, tool: &Value) -> Result<Tool, Error> {
     let parameters = function.get("parameters").filter(|parameters| !parameters.is_null());
     let parameters = parameters.cloned().unwrap_or_else(|| json!({}));
     if !parameters.is_object() {
-        return Err(Error::invalid(&format!("tools[{index}].function.parameters"), "It is a JSON schema of an object."));
+        return Err(Error::invalid(
+            &format!("tools[{index}].function.parameters"),
+            "It is a JSON schema of an object.",
+        ));
     }
     Ok(Tool { name: name.to_owned(), parameters, strict: function["strict"] == true })
 }
@@ -130,9 +134,9 @@ impl ResponseFormat {
             Self::Text => None,
             Self::JsonObject => Some(Grammar::JsonSchema { schema: json!({"type": "object"}), strict: true }),
             Self::JsonSchema { json_schema: NamedSchema { schema, strict } } => {
-                let schema = schema.clone().ok_or_else(|| {
-                    Error::invalid("response_format.json_schema.schema", "The schema is missing.")
-                })?;
+                let schema = schema
+                    .clone()
+                    .ok_or_else(|| Error::invalid("response_format.json_schema.schema", "The schema is missing."))?;
                 Some(Grammar::JsonSchema { schema, strict: *strict == Some(true) })
             }
             Self::Regex { pattern } => Some(Grammar::Regex { pattern: pattern.clone() }),
@@ -168,7 +172,8 @@ mod tests {
     fn a_demand_that_cannot_be_met_is_refused_by_the_name_of_its_field() {
         let param = |tools: &[Value], choice: Value, format: Option<Value>| {
             let format = format.map(|format| serde_json::from_value::<ResponseFormat>(format).unwrap());
-            let made = ToolChoice::read(Some(&choice)).and_then(|choice| grammar(tools, &choice, true, format.as_ref()));
+            let made =
+                ToolChoice::read(Some(&choice)).and_then(|choice| grammar(tools, &choice, true, format.as_ref()));
             made.unwrap_err().param().unwrap().to_owned()
         };
         assert_eq!(param(&[], json!("required"), None), "tool_choice");
@@ -186,10 +191,13 @@ mod tests {
 
     #[test]
     fn a_format_becomes_its_grammar() {
-        let made = |format: Value| grammar(&[], &ToolChoice::Auto, true, Some(&serde_json::from_value(format).unwrap())).unwrap();
+        let made = |format: Value| {
+            grammar(&[], &ToolChoice::Auto, true, Some(&serde_json::from_value(format).unwrap())).unwrap()
+        };
         assert_eq!(made(json!({"type": "text"})), None);
         assert!(matches!(made(json!({"type": "json_object"})), Some(Grammar::JsonSchema { strict: true, .. })));
-        let schema = json!({"type": "json_schema", "json_schema": {"name": "n", "strict": true, "schema": {"type": "null"}}});
+        let schema =
+            json!({"type": "json_schema", "json_schema": {"name": "n", "strict": true, "schema": {"type": "null"}}});
         assert_eq!(made(schema), Some(Grammar::JsonSchema { schema: json!({"type": "null"}), strict: true }));
         assert_eq!(made(json!({"type": "regex", "pattern": "a+"})), Some(Grammar::Regex { pattern: "a+".into() }));
     }

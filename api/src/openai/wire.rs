@@ -166,7 +166,12 @@ impl ChatRequest {
     /// What the answer must look like.
     pub fn grammar(&self) -> Result<Option<Grammar>, Error> {
         let choice = ToolChoice::read(self.tool_choice.as_ref())?;
-        form::grammar(self.offered_tools(), &choice, self.parallel_tool_calls != Some(false), self.response_format.as_ref())
+        form::grammar(
+            self.offered_tools(),
+            &choice,
+            self.parallel_tool_calls != Some(false),
+            self.response_format.as_ref(),
+        )
     }
 
     /// With how many of the likeliest tokens beside each its likelihood is told, if it is.

@@ -57,9 +57,8 @@ pub fn compare(
     let engines = [engine(reference)?, engine(candidate)?];
     let mut calls = Calls::default();
     for (go, asked) in requests.chunks(GO).enumerate() {
-        let answer = |engine: &Engine| {
-            generate(engine, asked.iter().map(Prompt::ids), &Sampling::greedy(), ANSWER_TOKENS_MAX)
-        };
+        let answer =
+            |engine: &Engine| generate(engine, asked.iter().map(Prompt::ids), &Sampling::greedy(), ANSWER_TOKENS_MAX);
         let [original, other] = [answer(&engines[0])?, answer(&engines[1])?];
         for ((request, original), other) in asked.iter().zip(original).zip(other) {
             let judged = |model: &Model, ids: &[u32]| judge(&request.tools, &text(model, ids));
@@ -120,7 +119,8 @@ fn fits(name: &str, parameters: Value, arguments: &Value) -> bool {
     let place = |name: &str| described.as_ref().and_then(|names| names.iter().position(|described| *described == name));
     let mut ordered: Vec<(&String, &Value)> = arguments.iter().collect();
     ordered.sort_by_key(|(name, _)| place(name).unwrap_or(usize::MAX));
-    let written: Vec<String> = ordered.iter().map(|(name, value)| format!("{}: {}", json!(name), spaced(value))).collect();
+    let written: Vec<String> =
+        ordered.iter().map(|(name, value)| format!("{}: {}", json!(name), spaced(value))).collect();
     let call = format!(r#"{CALL_OPEN}{{"name": "{name}", "arguments": {{{}}}}}{CALL_CLOSE}"#, written.join(", "));
     let tools = vec![Tool { name: name.to_owned(), parameters, strict: false }];
     let grammar = Grammar::ToolCalls { tools, required: true, parallel: false, instead: None };
@@ -132,7 +132,8 @@ fn spaced(value: &Value) -> String {
     match value {
         Value::Array(items) => format!("[{}]", items.iter().map(spaced).collect::<Vec<_>>().join(", ")),
         Value::Object(fields) => {
-            let fields: Vec<String> = fields.iter().map(|(name, value)| format!("{}: {}", json!(name), spaced(value))).collect();
+            let fields: Vec<String> =
+                fields.iter().map(|(name, value)| format!("{}: {}", json!(name), spaced(value))).collect();
             format!("{{{}}}", fields.join(", "))
         }
         leaf => leaf.to_string(),

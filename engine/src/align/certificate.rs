@@ -34,9 +34,8 @@ pub enum Grade {
 impl Grade {
     /// The grade of an agreement: by the lower bound of the share, and by the mean divergence.
     pub fn of(agreement: &Agreement) -> Self {
-        let reaches = |share: f64, divergence: f64| {
-            agreement.lower_bound >= share && agreement.divergence_mean <= divergence
-        };
+        let reaches =
+            |share: f64, divergence: f64| agreement.lower_bound >= share && agreement.divergence_mean <= divergence;
         match () {
             () if reaches(0.999, 0.01) => Self::Exact,
             () if reaches(0.99, 0.03) => Self::Near,

@@ -62,7 +62,8 @@ pub fn compare(
 ) -> Result<Agreement, Error> {
     let longest = texts.iter().map(|text| text.ids.len()).max().unwrap_or(1);
     let batch_tokens = longest.max(BATCH_TOKENS);
-    let shape = Shape { slots: SLOTS.min(SLOTS_MAX), context_tokens: longest, batch_tokens, threads, saved_bytes_max: 0 };
+    let shape =
+        Shape { slots: SLOTS.min(SLOTS_MAX), context_tokens: longest, batch_tokens, threads, saved_bytes_max: 0 };
     let shape = Shape { batch_tokens: batch_tokens.min(shape.slots * longest), ..shape };
     let mut contexts = [Context::try_new(reference.weights(), shape)?, Context::try_new(candidate.weights(), shape)?];
     let (mut agreed, mut divergences) = (0, Vec::new());

@@ -53,7 +53,8 @@ impl Prompts {
     /// # Errors
     /// When the file cannot be read or understood, the model has no chat template, or no conversation is left.
     pub fn read(path: &Path, model: &Model) -> Result<Self, Error> {
-        let template = model.chat_template().ok_or(Error::Align { reason: "the model's file has no chat template".into() })?;
+        let template =
+            model.chat_template().ok_or(Error::Align { reason: "the model's file has no chat template".into() })?;
         let template = ChatTemplate::try_new(&template, model.control_texts()).map_err(|error| refused(&error))?;
         let mut all = Vec::new();
         let failed = |source| Error::File { path: path.into(), source };

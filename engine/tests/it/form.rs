@@ -57,19 +57,26 @@ fn held_out_requests_with_tools_are_answered_or_call_one_in_form() {
     let engine = engine(|config| (config.slots, config.context_tokens, config.waiting_max) = (16, 1_024, 100));
     let prompts = Prompts::read(&weights_file().with_file_name("heldout.jsonl"), &model()).unwrap();
     let asked: Vec<_> = prompts.all.iter().filter(|prompt| !prompt.tools.is_empty()).step_by(5).collect();
-    let requests: Vec<_> = asked.iter().map(|prompt| {
-        let mut tools: Vec<Tool> = prompt.tools.iter().map(|tool| Tool {
-            name: tool["function"]["name"].as_str().unwrap().to_owned(),
-            parameters: tool["function"]["parameters"].clone(),
-            strict: false,
-        }).collect();
-        tools.dedup_by(|a, b| a.name == b.name);
-        let mut grammar = Grammar::ToolCalls { tools, required: false, parallel: true, instead: None };
-        grammar.sort_arguments();
-        let mut work = work(prompt.ids.clone(), 200);
-        work.grammar = Some(grammar);
-        (prompt, engine.submit(work).unwrap())
-    }).collect();
+    let requests: Vec<_> = asked
+        .iter()
+        .map(|prompt| {
+            let mut tools: Vec<Tool> = prompt
+                .tools
+                .iter()
+                .map(|tool| Tool {
+                    name: tool["function"]["name"].as_str().unwrap().to_owned(),
+                    parameters: tool["function"]["parameters"].clone(),
+                    strict: false,
+                })
+                .collect();
+            tools.dedup_by(|a, b| a.name == b.name);
+            let mut grammar = Grammar::ToolCalls { tools, required: false, parallel: true, instead: None };
+            grammar.sort_arguments();
+            let mut work = work(prompt.ids.clone(), 200);
+            work.grammar = Some(grammar);
+            (prompt, engine.submit(work).unwrap())
+        })
+        .collect();
     for (prompt, request) in requests {
         let output = finish(request);
         if output.reason == FinishReason::Stop

@@ -81,5 +81,9 @@ pub fn quantise(from: &Path, to: &Path, precision: Precision, threads: usize) ->
     params.nthread = i32::try_from(threads).unwrap_or(i32::MAX);
     // SAFETY: both paths end with a zero byte and, like the parameters, outlive the call, which keeps none of them.
     let code = unsafe { sys::llama_model_quantize(input.as_ptr(), output.as_ptr(), &raw const params) };
-    if code == 0 { Ok(()) } else { Err(refused("the library cannot; its last log line says why (--log llama-cpp-2=warn)")) }
+    if code == 0 {
+        Ok(())
+    } else {
+        Err(refused("the library cannot; its last log line says why (--log llama-cpp-2=warn)"))
+    }
 }

@@ -39,21 +39,22 @@ fn main() -> anyhow::Result<()> {
     // Fails only where a provider is installed already, and nothing before this line installs one.
     rustls::crypto::aws_lc_rs::default_provider().install_default().ok();
     let ids = Ids::random(Clock::system());
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    runtime.block_on(async {
-        match cli.command {
-            Command::Join(args) => join(args, &ids).await,
-            Command::Run(args) => run(args, &ids).await,
-            Command::Bench(args) => LocalSet::new().run_until(bench(args)).await,
-            Command::Quantize(args) => toolchain::quantize(&args),
-            Command::Align(args) => {
-                if !toolchain::align(&args, &ids)? {
-                    std::process::exit(1);
-                }
-                Ok(())
+    match cli.command {
+        Command::Join(args) => asynchronously(join(args, &ids)),
+        Command::Run(args) => asynchronously(run(args, &ids)),
+        Command::Bench(args) => asynchronously(async { LocalSet::new().run_until(bench(args)).await }),
+        Command::Quantize(args) => toolchain::quantize(&args),
+        Command::Align(args) => {
+            if !toolchain::align(&args, &ids)? {
+                std::process::exit(1);
             }
+            Ok(())
         }
-    })
+    }
+}
+
+fn asynchronously(command: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?.block_on(command)
 }
 
 /// Becomes this program anew (same process, same arguments) with a bound on the spinning of OpenMP's threads. By default they

@@ -2,12 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use engine::align::certificate::Grade;
+use engine::align::certificate::{Certificate, Grade};
 use engine::align::{self, Effort};
 use engine::backend::llama::quantise::Precision;
 use engine::{Error, Model, quantise};
+use primitives::clock::Clock;
 
-use crate::bundled::weights_file;
+use crate::bundled::{model, weights_file};
 
 const LITTLE: Effort = Effort { positions: 3_000, tool_requests: 24 };
 
@@ -50,6 +51,31 @@ fn eight_bits_are_nearer_than_four() {
     for path in [eight, four] {
         std::fs::remove_file(path).unwrap();
     }
+}
+
+#[test]
+fn the_commands_write_a_smaller_model_and_a_certificate_that_holds() {
+    let dir = std::env::temp_dir().join(format!("tokengrid-align-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    let node = |arguments: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_tokengrid-node"));
+        let output = command.args(arguments).current_dir(&dir).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let original = weights_file().to_string_lossy().into_owned();
+    let told = node(&["quantize", "--model", &original, "--to", "q8_0", "--out", "eight.gguf"]);
+    assert!(told.starts_with("eight.gguf: ") && told.contains(" % of "), "{told}");
+    let measure = ["align", "--reference", &original, "--model", "eight.gguf", "--state-dir", "state", "--quick"];
+    let told = node(&[&measure[..], &["--out", "certificate.json"]].concat());
+    assert!(told.contains("next tokens") && told.contains("grade         none"), "a quick look certifies nothing: {told}");
+    let certificate: Certificate =
+        serde_json::from_str(&std::fs::read_to_string(dir.join("certificate.json")).unwrap()).unwrap();
+    assert!(certificate.holds(Clock::system().now()));
+    let cell = &certificate.body.cell;
+    assert_eq!((cell.quantisation.as_str(), &cell.reference_sha256), ("Q8_0", &model().sha256));
+    assert!(!cell.features.is_empty() && !cell.chip.is_empty(), "{cell:?}");
+    std::fs::remove_dir_all(dir).unwrap();
 }
 
 #[test]

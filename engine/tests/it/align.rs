@@ -68,7 +68,10 @@ fn the_commands_write_a_smaller_model_and_a_certificate_that_holds() {
     assert!(told.starts_with("eight.gguf: ") && told.contains(" % of "), "{told}");
     let measure = ["align", "--reference", &original, "--model", "eight.gguf", "--state-dir", "state", "--quick"];
     let told = node(&[&measure[..], &["--out", "certificate.json"]].concat());
-    assert!(told.contains("next tokens") && told.contains("grade         none"), "a quick look certifies nothing: {told}");
+    assert!(
+        told.contains("next tokens") && told.contains("grade         none"),
+        "a quick look certifies nothing: {told}"
+    );
     let certificate: Certificate =
         serde_json::from_str(&std::fs::read_to_string(dir.join("certificate.json")).unwrap()).unwrap();
     assert!(certificate.holds(Clock::system().now()));

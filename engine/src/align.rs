@@ -58,29 +58,25 @@ pub struct Alignment {
 /// Measures a candidate against the original; `told` hears what is being done and how far it is.
 ///
 /// # Errors
-/// [`Error::Align`] where the two are not the same model or there is too little to ask; and what loading and decoding say.
+/// [`Error::Align`] where the two are not the same model or there is too little to ask; and what decoding says.
 pub fn measure(
-    reference: &Path,
-    candidate: &Path,
+    reference: &Arc<Model>,
+    candidate: &Arc<Model>,
     prompts: &Path,
     effort: Effort,
     threads: usize,
     told: &mut dyn FnMut(&str, f64),
 ) -> Result<Alignment, Error> {
-    let (reference, candidate) = (Arc::new(Model::load(reference)?), Arc::new(Model::load(candidate)?));
-    same_words(&reference, &candidate)?;
-    let prompts = Prompts::read(prompts, &reference)?;
+    same_words(reference, candidate)?;
+    let prompts = Prompts::read(prompts, reference)?;
     let longest = prompts.all.iter().map(|prompt| prompt.ids.len()).max().unwrap_or(0);
     let context_tokens = reference.context_tokens.min(longest + ANSWER_TOKENS_MAX as usize);
 
-    let texts = answers(&reference, &prompts, effort.positions, context_tokens, threads, told)?;
-    let agreement = compare::compare(&reference, &candidate, &texts, threads, told)?;
-    let requests = prompts.with_tools(effort.tool_requests, &reference)?;
-    let calls = if requests.is_empty() {
-        None
-    } else {
-        Some(calls::compare(&reference, &candidate, &requests, threads, told)?)
-    };
+    let texts = answers(reference, &prompts, effort.positions, context_tokens, threads, told)?;
+    let agreement = compare::compare(reference, candidate, &texts, threads, told)?;
+    let requests = prompts.with_tools(effort.tool_requests, reference)?;
+    let calls =
+        if requests.is_empty() { None } else { Some(calls::compare(reference, candidate, &requests, threads, told)?) };
     Ok(Alignment { agreement, calls })
 }
 

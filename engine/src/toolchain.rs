@@ -1,7 +1,7 @@
 //! The commands that make and measure cells: `quantize` and `align`.
 
 use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use engine::align::certificate::{Cell, Certificate, Grade};
@@ -22,7 +22,7 @@ const PROMPTS: &str = "heldout.jsonl";
 
 /// Writes a model in fewer bits.
 pub fn quantize(args: &QuantizeArgs) -> anyhow::Result<()> {
-    let from = weights_of(&args.model)?;
+    let from = Model::locate(&args.model)?;
     let to = match &args.out {
         Some(path) => path.clone(),
         None => from.with_file_name(format!(
@@ -43,7 +43,7 @@ pub fn quantize(args: &QuantizeArgs) -> anyhow::Result<()> {
 
 /// Measures a cell against the original, and signs the certificate. False when it earned no grade.
 pub fn align(args: &AlignArgs, ids: &Ids) -> anyhow::Result<bool> {
-    let reference = weights_of(&args.reference)?;
+    let reference = Model::locate(&args.reference)?;
     let prompts = match &args.prompts {
         Some(path) => path.clone(),
         None => reference.with_file_name(PROMPTS),
@@ -53,9 +53,8 @@ pub fn align(args: &AlignArgs, ids: &Ids) -> anyhow::Result<bool> {
     }
     let effort = if args.quick { Effort::QUICK } else { Effort::FULL };
     let identity = Identity::open(&args.state_dir, ids)?;
-    let candidate = weights_of(&args.model)?;
-    let alignment = align::measure(&reference, &candidate, &prompts, effort, threads(args.threads), &mut show)?;
-    let (original, other) = (Model::load(&reference)?, Model::load(&candidate)?);
+    let (original, other) = (Arc::new(Model::load(&reference)?), Arc::new(Model::load(&args.model)?));
+    let alignment = align::measure(&original, &other, &prompts, effort, threads(args.threads), &mut show)?;
     let cell = Cell {
         reference_sha256: original.sha256.clone(),
         weights_sha256: other.sha256.clone(),
@@ -101,11 +100,6 @@ fn tell(certificate: &Certificate, Alignment { agreement, calls }: &Alignment) {
     }
     let body = &certificate.body;
     println!("grade         {}, until {}", body.grade.as_str(), body.expires_at.format("%Y-%m-%d"));
-}
-
-/// The GGUF file of a folder with a manifest, or the file itself.
-fn weights_of(path: &std::path::Path) -> anyhow::Result<PathBuf> {
-    Ok(Model::locate(path)?)
 }
 
 /// One line that is written over, where somebody looks.

@@ -69,6 +69,14 @@ pub struct Tool {
 #[error("{0}")]
 pub struct Error(pub(self) String);
 
+impl Tool {
+    /// Whether this can be a tool's name.
+    pub fn can_be_named(name: &str) -> bool {
+        let plain = |character: char| character.is_ascii_alphanumeric() || "_-.".contains(character);
+        !name.is_empty() && name.chars().all(plain)
+    }
+}
+
 impl Grammar {
     /// Compiles the grammar and throws it away.
     ///
@@ -181,8 +189,7 @@ fn tool_calls(tools: &[Tool], required: bool, parallel: bool, instead: Option<&V
     let names: Vec<String> = (0..tools.len()).map(|index| format!("call_{index}")).collect();
     source += &format!("call: {}\n", names.join(" | "));
     for (index, tool) in tools.iter().enumerate() {
-        let named = |character: char| character.is_ascii_alphanumeric() || "_-.".contains(character);
-        if tool.name.is_empty() || !tool.name.chars().all(named) {
+        if !Tool::can_be_named(&tool.name) {
             return Err(Error(format!("the tool's name {:?} is not of letters, digits, _, - and .", tool.name)));
         }
         let head = format!(r#"{{"name": "{}", "arguments": "#, tool.name);

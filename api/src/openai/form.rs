@@ -112,8 +112,7 @@ pub fn grammar(
 fn read_tool(index: usize, tool: &Value) -> Result<Tool, Error> {
     let function = &tool["function"];
     let name = function["name"].as_str().unwrap_or_default();
-    let plain = |character: char| character.is_ascii_alphanumeric() || "_-.".contains(character);
-    if name.is_empty() || name.len() > NAME_BYTES_MAX || !name.chars().all(plain) {
+    if name.len() > NAME_BYTES_MAX || !Tool::can_be_named(name) {
         let message = format!("A name has 1 to {NAME_BYTES_MAX} letters, digits, `_`, `-` and `.`.");
         return Err(Error::invalid(&format!("tools[{index}].function.name"), message));
     }

@@ -1,6 +1,7 @@
 //! Smaller files of the bundled model, and how near they are to it.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use engine::align::certificate::{Certificate, Grade};
 use engine::align::{self, Effort};
@@ -22,7 +23,7 @@ fn made(precision: Precision) -> PathBuf {
 
 fn measure(candidate: &Path) -> align::Alignment {
     let prompts = weights_file().with_file_name("heldout.jsonl");
-    align::measure(&weights_file(), candidate, &prompts, LITTLE, 2, &mut |_, _| {}).unwrap()
+    align::measure(&model(), &Arc::new(Model::load(candidate).unwrap()), &prompts, LITTLE, 2, &mut |_, _| {}).unwrap()
 }
 
 #[test]
@@ -84,7 +85,7 @@ fn the_commands_write_a_smaller_model_and_a_certificate_that_holds() {
 #[test]
 fn what_cannot_be_measured_or_written_says_why() {
     let nothing = |_: &str, _: f64| {};
-    let missing = align::measure(&weights_file(), &weights_file(), Path::new("no.jsonl"), LITTLE, 1, &mut { nothing });
+    let missing = align::measure(&model(), &model(), Path::new("no.jsonl"), LITTLE, 1, &mut { nothing });
     assert!(matches!(missing, Err(Error::File { .. })));
     let itself = quantise::run(&weights_file(), &weights_file(), Precision::Q8_0, 1, &mut |_| {});
     assert!(matches!(itself, Err(Error::Quantise { .. })));

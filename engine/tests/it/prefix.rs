@@ -148,22 +148,12 @@ fn a_request_that_lost_its_slot_to_a_higher_priority_goes_on_with_the_same_text(
 
 #[test]
 fn requests_that_come_and_go_at_random_with_salts_and_priorities_get_what_they_would_get_alone() {
-    check_soak(200);
-}
-
-#[test]
-#[ignore = "minutes: by hand before a release"]
-fn ten_thousand_requests_leave_no_slot() {
-    check_soak(10_000);
-}
-
-fn check_soak(requests: usize) {
     // Room for a few states only, so that they come and go as well.
     let engine = engine(|config| (config.slots, config.waiting_max, config.saved_bytes_max) = (6, 400, 1 << 20));
     let (_, works) = burst(8);
     let expected: Vec<Output> = works.iter().map(|work| answer(&engine, work)).collect();
     let mut kept = Vec::new();
-    for number in 0..requests {
+    for number in 0..soak() {
         let which = number * 7 % works.len();
         let mut work = salted(&works[which], ["a", "b", "c"][number % 3]);
         work.terms.priority = u8::from(number % 5 == 0);
@@ -193,4 +183,11 @@ fn check_soak(requests: usize) {
     for (work, expected) in works.iter().zip(&expected) {
         assert_eq!(without_cached(answer(&engine, &salted(work, "a"))), *expected);
     }
+}
+
+/// How many requests come: 200 with every test run, `TOKENGRID_SOAK_REQUESTS=10000` is the drill.
+#[expect(clippy::disallowed_methods, reason = "cargo's test programs have no command line of their own")]
+fn soak() -> usize {
+    std::env::var("TOKENGRID_SOAK_REQUESTS")
+        .map_or(200, |requests| requests.parse().expect("TOKENGRID_SOAK_REQUESTS is a number"))
 }

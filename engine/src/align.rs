@@ -21,6 +21,7 @@ use primitives::node_protocol::Sampling;
 use crate::align::calls::Calls;
 use crate::align::compare::{Agreement, Text};
 use crate::align::prompts::{Prompt, Prompts};
+use crate::backend::llama::KvType;
 use crate::error::Error;
 use crate::generate::generate;
 use crate::{Engine, EngineConfig, Model};
@@ -46,6 +47,17 @@ impl Effort {
     pub const QUICK: Self = Self { positions: 3_000, tool_requests: 100 };
 }
 
+/// How to measure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Measuring {
+    /// How much.
+    pub effort: Effort,
+    /// Threads that compute.
+    pub threads: usize,
+    /// How the candidate's caches are stored; the original's have 16 bits.
+    pub kv: KvType,
+}
+
 /// What was found.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Alignment {
@@ -63,20 +75,23 @@ pub fn measure(
     reference: &Arc<Model>,
     candidate: &Arc<Model>,
     prompts: &Path,
-    effort: Effort,
-    threads: usize,
+    measuring: Measuring,
     told: &mut dyn FnMut(&str, f64),
 ) -> Result<Alignment, Error> {
+    let Measuring { effort, threads, kv } = measuring;
     same_words(reference, candidate)?;
     let prompts = Prompts::read(prompts, reference)?;
     let longest = prompts.all.iter().map(|prompt| prompt.ids.len()).max().unwrap_or(0);
     let context_tokens = reference.context_tokens.min(longest + ANSWER_TOKENS_MAX as usize);
 
     let texts = answers(reference, &prompts, effort.positions, context_tokens, threads, told)?;
-    let agreement = compare::compare(reference, candidate, &texts, threads, told)?;
+    let agreement = compare::compare(reference, candidate, &texts, threads, kv, told)?;
     let requests = prompts.with_tools(effort.tool_requests, reference)?;
-    let calls =
-        if requests.is_empty() { None } else { Some(calls::compare(reference, candidate, &requests, threads, told)?) };
+    let calls = if requests.is_empty() {
+        None
+    } else {
+        Some(calls::compare(reference, candidate, &requests, threads, kv, told)?)
+    };
     Ok(Alignment { agreement, calls })
 }
 

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use engine::backend::llama::KvType;
 use engine::backend::llama::quantise::Precision;
 use primitives::node_protocol::Tier;
 
@@ -42,6 +43,8 @@ pub enum Command {
     Run(RunArgs),
     /// Measure tokens a second and the first token's time of a model on this machine
     Bench(BenchArgs),
+    /// Search for settings that serve a model faster on this machine
+    Tune(TuneArgs),
     /// Write a model in fewer bits to a new GGUF file
     Quantize(QuantizeArgs),
     /// Measure how near a model is to its original and sign a certificate; exits 1 when it earns no grade
@@ -120,6 +123,15 @@ pub struct EngineArgs {
     /// Memory for the states of conversations that have no slot, of each model, in MiB
     #[arg(long, env = "TOKENGRID_NODE_SAVED_MIB", default_value_t = 512)]
     pub saved_mib: usize,
+    /// Tokens of one step, over all sequences
+    #[arg(long, env = "TOKENGRID_NODE_STEP_TOKENS", default_value_t = 512, value_parser = positive)]
+    pub step_tokens: usize,
+    /// Tokens of one prompt in one step: more is faster for prompts, and delays running answers by more
+    #[arg(long, env = "TOKENGRID_NODE_CHUNK_TOKENS", default_value_t = 128, value_parser = positive)]
+    pub chunk_tokens: usize,
+    /// How caches are stored, f16 or q8_0: half the memory, and answers a little further from the original's
+    #[arg(long, env = "TOKENGRID_NODE_KV", default_value = "f16", value_parser = kv)]
+    pub kv: KvType,
     /// Give no sequence more tokens a second: a cap for power or heat
     #[arg(long, env = "TOKENGRID_NODE_TOKENS_PER_SECOND_MAX", value_parser = clap::value_parser!(u32).range(1..))]
     pub tokens_per_second_max: Option<u32>,
@@ -147,6 +159,29 @@ pub struct BenchArgs {
     #[arg(long, default_value_t = 5)]
     pub seconds: u64,
     /// Print JSON instead of a table
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Options of `tune`.
+#[derive(Debug, Args)]
+pub struct TuneArgs {
+    /// The model: a folder with a manifest, or a GGUF file
+    #[arg(long, env = "TOKENGRID_NODE_MODEL")]
+    pub model: PathBuf,
+    /// The settings to begin with.
+    #[command(flatten)]
+    pub engine: EngineArgs,
+    /// Try the model in fewer bits, too: bf16, q8_0, q6_k, q5_k_m, q4_k_m or q4_0
+    #[arg(long, value_parser = precision, value_delimiter = ',', num_args = 1..)]
+    pub quantize: Vec<Precision>,
+    /// Where to put the model that is made in fewer bits, if it wins [default: beside the original]
+    #[arg(long)]
+    pub out_dir: Option<PathBuf>,
+    /// Stop searching after so many minutes
+    #[arg(long, default_value_t = 10.0, value_parser = minutes)]
+    pub minutes: f64,
+    /// Print JSON
     #[arg(long)]
     pub json: bool,
 }
@@ -189,6 +224,9 @@ pub struct AlignArgs {
     /// Folder of the node's key, which signs
     #[arg(long, env = "TOKENGRID_NODE_STATE_DIR")]
     pub state_dir: PathBuf,
+    /// How the measured model's caches are stored, f16 or q8_0
+    #[arg(long, default_value = "f16", value_parser = kv)]
+    pub kv: KvType,
     /// Write the certificate to this file
     #[arg(long)]
     pub out: Option<PathBuf>,
@@ -198,6 +236,20 @@ pub struct AlignArgs {
     /// Print the certificate
     #[arg(long)]
     pub json: bool,
+}
+
+fn kv(word: &str) -> Result<KvType, String> {
+    let found = KvType::ALL.into_iter().find(|kv| kv.as_str() == word.to_lowercase());
+    found.ok_or_else(|| "expected f16 or q8_0".into())
+}
+
+fn positive(word: &str) -> Result<usize, String> {
+    word.parse().ok().filter(|&number| number > 0).ok_or_else(|| "expected a number above 0".into())
+}
+
+fn minutes(word: &str) -> Result<f64, String> {
+    let minutes = word.parse().ok().filter(|minutes| (0.0..=1_440.0).contains(minutes));
+    minutes.ok_or_else(|| "expected minutes, at most a day".into())
 }
 
 fn precision(word: &str) -> Result<Precision, String> {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use primitives::node_protocol::{BLOCK_NEWS_MAX, FinishReason, ModelLoad, Terms, Work};
 use tokio::sync::mpsc;
 
-use crate::backend::llama::{SLOTS_MAX, Shape};
+use crate::backend::llama::{KvType, SLOTS_MAX, Shape};
 use crate::batcher;
 use crate::error::{Error, Refused};
 use crate::mailbox::Mailbox;
@@ -34,6 +34,8 @@ pub struct EngineConfig {
     pub chunk_tokens_max: usize,
     /// Memory for the states of sequences that have no slot. *Units*: bytes.
     pub saved_bytes_max: usize,
+    /// How the caches are stored.
+    pub kv: KvType,
     /// A cap for power or heat: no sequence is given more tokens a second. None is no cap.
     pub tokens_per_second_max: Option<u32>,
 }
@@ -49,6 +51,7 @@ impl EngineConfig {
             step_tokens_max: 512,
             chunk_tokens_max: 128,
             saved_bytes_max: 512 * 1024 * 1024,
+            kv: KvType::F16,
             tokens_per_second_max: None,
         }
     }
@@ -126,6 +129,7 @@ impl Engine {
             batch_tokens: limits.step_tokens_max,
             threads: config.threads,
             saved_bytes_max: config.saved_bytes_max,
+            kv: config.kv,
         };
         let mailbox = Arc::new(Mailbox::new(slots + config.waiting_max));
         let (started, start) = sync_mpsc::channel();

@@ -37,6 +37,7 @@ mod scheduler;
 mod sequence;
 mod share;
 mod text;
+pub mod tune;
 
 pub use crate::engine::{Engine, EngineConfig, EngineLoad, Event, RequestHandle};
 pub use crate::error::{Error, Refused};

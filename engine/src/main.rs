@@ -24,6 +24,7 @@ use tracing_subscriber::EnvFilter;
 
 mod config;
 mod toolchain;
+mod tuning;
 
 use config::{BenchArgs, Cli, Command, EngineArgs, JoinArgs, LogFormat, RunArgs};
 
@@ -43,6 +44,7 @@ fn main() -> anyhow::Result<()> {
         Command::Join(args) => asynchronously(join(args, &ids)),
         Command::Run(args) => asynchronously(run(args, &ids)),
         Command::Bench(args) => asynchronously(async { LocalSet::new().run_until(bench(args)).await }),
+        Command::Tune(args) => asynchronously(async { LocalSet::new().run_until(tuning::tune(args)).await }),
         Command::Quantize(args) => toolchain::quantize(&args),
         Command::Align(args) => {
             if !toolchain::align(&args, &ids)? {
@@ -224,11 +226,7 @@ fn print_table(rows: &[Row]) {
 fn start(path: &Path, args: &EngineArgs) -> anyhow::Result<Arc<Engine>> {
     let began = Instant::now();
     let model = Arc::new(Model::load(path)?);
-    let mut config = EngineConfig::for_model(&model, threads(args.threads));
-    config.slots = args.slots;
-    config.context_tokens = args.context.unwrap_or(config.context_tokens);
-    config.saved_bytes_max = args.saved_mib.saturating_mul(1024 * 1024);
-    config.tokens_per_second_max = args.tokens_per_second_max;
+    let config = sized(&model, args);
     let engine = Engine::start(model.clone(), config)?;
     tracing::info!(
         model = model.id,
@@ -239,6 +237,21 @@ fn start(path: &Path, args: &EngineArgs) -> anyhow::Result<Arc<Engine>> {
         "model ready"
     );
     Ok(Arc::new(engine))
+}
+
+/// The engine's size: what was asked for, or what suits the model.
+fn sized(model: &Model, args: &EngineArgs) -> EngineConfig {
+    let usual = EngineConfig::for_model(model, threads(args.threads));
+    EngineConfig {
+        slots: args.slots,
+        context_tokens: args.context.unwrap_or(usual.context_tokens),
+        step_tokens_max: args.step_tokens,
+        chunk_tokens_max: args.chunk_tokens,
+        saved_bytes_max: args.saved_mib.saturating_mul(1024 * 1024),
+        kv: args.kv,
+        tokens_per_second_max: args.tokens_per_second_max,
+        ..usual
+    }
 }
 
 /// The threads asked for, or as many as the machine runs at once.

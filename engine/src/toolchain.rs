@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use engine::align::certificate::{Cell, Certificate, Grade};
-use engine::align::{self, Alignment, Effort};
-use engine::backend::llama;
+use engine::align::{self, Alignment, Effort, Measuring};
+use engine::backend::llama::{self, KvType};
 use engine::node::identity::Identity;
 use engine::node::machine;
 use engine::{Model, quantise};
@@ -54,14 +54,19 @@ pub fn align(args: &AlignArgs, ids: &Ids) -> anyhow::Result<bool> {
     let effort = if args.quick { Effort::QUICK } else { Effort::FULL };
     let identity = Identity::open(&args.state_dir, ids)?;
     let (original, other) = (Arc::new(Model::load(&reference)?), Arc::new(Model::load(&args.model)?));
-    let alignment = align::measure(&original, &other, &prompts, effort, threads(args.threads), &mut show)?;
+    let measuring = Measuring { effort, threads: threads(args.threads), kv: args.kv };
+    let alignment = align::measure(&original, &other, &prompts, measuring, &mut show)?;
+    let mut features = llama::features();
+    if args.kv != KvType::F16 {
+        features.push(format!("KV_{}", args.kv.as_str().to_uppercase()));
+    }
     let cell = Cell {
         reference_sha256: original.sha256.clone(),
         weights_sha256: other.sha256.clone(),
         quantisation: other.quantisation.clone(),
         engine: llama::version(),
         chip: machine::chip().unwrap_or_else(|| std::env::consts::ARCH.into()),
-        features: llama::features(),
+        features,
     };
     let certificate = Certificate::sign(cell, &alignment, Clock::system().now(), &identity);
     let text = serde_json::to_string_pretty(&certificate)?;
@@ -103,7 +108,7 @@ fn tell(certificate: &Certificate, Alignment { agreement, calls }: &Alignment) {
 }
 
 /// One line that is written over, where somebody looks.
-fn show(what: &str, share: f64) {
+pub fn show(what: &str, share: f64) {
     if std::io::stderr().is_terminal() {
         eprint!("\r{what}: {:3.0} %\u{1b}[K", share * 100.0);
         if share >= 1.0 {

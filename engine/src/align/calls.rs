@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::ANSWER_TOKENS_MAX;
 use super::prompts::Prompt;
+use crate::backend::llama::KvType;
 use crate::error::Error;
 use crate::generate::generate;
 use crate::{Engine, EngineConfig, Model};
@@ -46,15 +47,16 @@ pub fn compare(
     candidate: &Arc<Model>,
     requests: &[Prompt],
     threads: usize,
+    kv: KvType,
     told: &mut dyn FnMut(&str, f64),
 ) -> Result<Calls, Error> {
     let longest = requests.iter().map(|request| request.ids.len()).max().unwrap_or(0);
-    let engine = |model: &Arc<Model>| {
-        let mut config = EngineConfig::for_model(model, threads);
-        config.context_tokens = config.context_tokens.min(longest + ANSWER_TOKENS_MAX as usize);
-        Engine::start(model.clone(), config)
+    let engine = |model: &Arc<Model>, kv| {
+        let usual = EngineConfig::for_model(model, threads);
+        let context_tokens = usual.context_tokens.min(longest + ANSWER_TOKENS_MAX as usize);
+        Engine::start(model.clone(), EngineConfig { context_tokens, kv, ..usual })
     };
-    let engines = [engine(reference)?, engine(candidate)?];
+    let engines = [engine(reference, KvType::F16)?, engine(candidate, kv)?];
     let mut calls = Calls::default();
     for (go, asked) in requests.chunks(GO).enumerate() {
         let answer =

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::statistics::lower_bound;
 use crate::Model;
-use crate::backend::llama::{Context, SLOTS_MAX, Shape};
+use crate::backend::llama::{Context, KvType, SLOTS_MAX, Shape};
 use crate::error::Error;
 
 /// Texts read at once, at most.
@@ -58,14 +58,22 @@ pub fn compare(
     candidate: &Model,
     texts: &[Text],
     threads: usize,
+    kv: KvType,
     told: &mut dyn FnMut(&str, f64),
 ) -> Result<Agreement, Error> {
     let longest = texts.iter().map(|text| text.ids.len()).max().unwrap_or(1);
     let batch_tokens = longest.max(BATCH_TOKENS);
-    let shape =
-        Shape { slots: SLOTS.min(SLOTS_MAX), context_tokens: longest, batch_tokens, threads, saved_bytes_max: 0 };
-    let shape = Shape { batch_tokens: batch_tokens.min(shape.slots * longest), ..shape };
-    let mut contexts = [Context::try_new(reference.weights(), shape)?, Context::try_new(candidate.weights(), shape)?];
+    let slots = SLOTS.min(SLOTS_MAX);
+    let shape = Shape {
+        slots,
+        context_tokens: longest,
+        batch_tokens: batch_tokens.min(slots * longest),
+        threads,
+        saved_bytes_max: 0,
+        kv: KvType::F16,
+    };
+    let mut contexts =
+        [Context::try_new(reference.weights(), shape)?, Context::try_new(candidate.weights(), Shape { kv, ..shape })?];
     let (mut agreed, mut divergences) = (0, Vec::new());
     let mut rest = texts;
     while !rest.is_empty() {

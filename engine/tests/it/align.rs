@@ -4,14 +4,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use engine::align::certificate::{Certificate, Grade};
-use engine::align::{self, Effort};
+use engine::align::{self, Effort, Measuring};
+use engine::backend::llama::KvType;
 use engine::backend::llama::quantise::Precision;
 use engine::{Error, Model, quantise};
 use primitives::clock::Clock;
 
 use crate::bundled::{model, weights_file};
 
-const LITTLE: Effort = Effort { positions: 3_000, tool_requests: 24 };
+const LITTLE: Measuring =
+    Measuring { effort: Effort { positions: 3_000, tool_requests: 24 }, threads: 1, kv: KvType::F16 };
 
 fn made(precision: Precision) -> PathBuf {
     let to = std::env::temp_dir().join(format!("tokengrid-{}-{}.gguf", precision.as_str(), std::process::id()));
@@ -23,7 +25,7 @@ fn made(precision: Precision) -> PathBuf {
 
 fn measure(candidate: &Path) -> align::Alignment {
     let prompts = weights_file().with_file_name("heldout.jsonl");
-    align::measure(&model(), &Arc::new(Model::load(candidate).unwrap()), &prompts, LITTLE, 2, &mut |_, _| {}).unwrap()
+    align::measure(&model(), &Arc::new(Model::load(candidate).unwrap()), &prompts, LITTLE, &mut |_, _| {}).unwrap()
 }
 
 #[test]
@@ -85,7 +87,7 @@ fn the_commands_write_a_smaller_model_and_a_certificate_that_holds() {
 #[test]
 fn what_cannot_be_measured_or_written_says_why() {
     let nothing = |_: &str, _: f64| {};
-    let missing = align::measure(&model(), &model(), Path::new("no.jsonl"), LITTLE, 1, &mut { nothing });
+    let missing = align::measure(&model(), &model(), Path::new("no.jsonl"), LITTLE, &mut { nothing });
     assert!(matches!(missing, Err(Error::File { .. })));
     let itself = quantise::run(&weights_file(), &weights_file(), Precision::Q8_0, 1, &mut |_| {});
     assert!(matches!(itself, Err(Error::Quantise { .. })));

@@ -1,13 +1,13 @@
 //! The library's context: what the engine relies on.
 
-use engine::backend::llama::{Context, Shape, Weights};
+use engine::backend::llama::{Context, KvType, Shape, Weights};
 
 use crate::bundled::{question, weights_file};
 
 fn context(weights: &Weights) -> Context<'_> {
     Context::try_new(
         weights,
-        Shape { slots: 4, context_tokens: 256, batch_tokens: 128, threads: 1, saved_bytes_max: 0 },
+        Shape { slots: 4, context_tokens: 256, batch_tokens: 128, threads: 1, saved_bytes_max: 0, kv: KvType::F16 },
     )
     .unwrap()
 }

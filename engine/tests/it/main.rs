@@ -11,3 +11,4 @@ mod node;
 mod prefix;
 mod resume;
 mod tokeniser;
+mod tune;

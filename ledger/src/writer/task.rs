@@ -269,7 +269,7 @@ impl Task {
             }
             None => None,
         };
-        let (mut conn, knowledge) = match kept {
+        let (conn, (knowledge, epoch)) = match kept {
             Some(kept) => kept,
             None => {
                 let mut conn = self.pool.acquire().await?.detach();
@@ -277,8 +277,7 @@ impl Task {
                 (conn, knowledge)
             }
         };
-        // Asked last: whoever took the shard before this answer has written nothing that was just read.
-        if sql::epoch(&mut conn, self.shard).await? != self.epoch {
+        if epoch != self.epoch {
             return Err(Error::Deposed { shard: self.shard, epoch: self.epoch });
         }
         self.reading = Some(conn);

@@ -39,3 +39,16 @@ fn an_account_is_closed_when_it_is_empty_and_for_good() {
     let never_opened = account_state(3, paid(2), AccountState::Frozen);
     assert!(matches!(refuse(&mut core, never_opened), Error::UnknownAccount { code: Code::PaidCredits, .. }));
 }
+
+#[test]
+fn an_account_that_is_below_zero_is_frozen_where_it_stands() {
+    let mut core = after([top_up(1, 1, 100)]);
+    let clearing = AccountKey::platform(Code::ProcessorClearing, Currency::USD);
+    let out = |number: u8, amount| Request::from(journal(number, &[line(clearing, bank(), amount)], None));
+    decide(&mut core, &out(1, 150)).unwrap();
+    decide(&mut core, &account_state(1, bank(), AccountState::Frozen)).unwrap();
+    assert_eq!(core.draft.rows.states.last().unwrap().floor, Some(-50));
+    assert!(matches!(refuse(&mut core, out(2, 1)), Error::AccountFrozen { .. }));
+    decide(&mut core, &top_up(2, 1, 70)).unwrap();
+    assert!(matches!(refuse(&mut core, out(3, 1)), Error::AccountFrozen { .. }));
+}

@@ -35,6 +35,13 @@ pub(crate) async fn lock(conn: &mut PgConnection, shard: i16) -> Result<bool, Er
     Ok(row.locked)
 }
 
+/// Keeps the plans of what a decision needs on keys, for as long as the connection lives: one made while the tables were small
+/// would read them through once they are not.
+pub(crate) async fn look_up_by_key(conn: &mut PgConnection) -> Result<(), Error> {
+    sqlx::query_scalar!(r#"SELECT set_config('enable_seqscan', 'off', false) AS "set!""#).fetch_one(conn).await?;
+    Ok(())
+}
+
 /// Frees the shard's lock.
 pub(crate) async fn unlock(conn: &mut PgConnection, shard: i16) -> Result<(), Error> {
     sqlx::query_scalar!("SELECT pg_advisory_unlock($1, $2)", SHARD_LOCKS, i32::from(shard)).fetch_one(conn).await?;

@@ -273,6 +273,7 @@ impl Task {
             Some(kept) => kept,
             None => {
                 let mut conn = self.pool.acquire().await?.detach();
+                sql::look_up_by_key(&mut conn).await?;
                 let knowledge = sql::knowledge(&mut conn, self.shard, &needs).await?;
                 (conn, knowledge)
             }

@@ -5,6 +5,7 @@
 mod crash;
 mod periods;
 mod plaintext;
+mod plans;
 mod proof;
 mod reads;
 mod recipes;

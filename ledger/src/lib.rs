@@ -60,7 +60,7 @@ pub use recipe::provider::{Clawback, EarningRelease, EarningReserve, PaidFrom, P
 pub use recipe::purchase::{PaidBy, Purchase};
 pub use recipe::refund::{CreditNote, CreditRefund, NoteSettled, RefundPaid};
 pub use recipe::rental::{RentalBuy, RentalEnd, RentalHold, RentalMeter, RentalRecognition, RentalUse, Rented};
-pub use recipe::state::{AccountChange, PeriodChange};
+pub use recipe::state::AccountChange;
 pub use recipe::throughput::{CreditedTo, QuotaUse, SlaCredit, ThroughputBuy, ThroughputRecognition};
 pub use replica::letter::{BadLetter, Carried, Carrier, NotCarried};
 pub use replica::{Pace, Replica, ReplicaTask};

@@ -2,10 +2,11 @@
 //!
 //! A seed decides everything: which tenants ask for what, which writer hears of it, what arrives late, twice or with another body,
 //! which posts and flushes fail before or after they took effect, when the database loses power, when a writer dies and when another
-//! takes its shard over. After every step an oracle, which shares no line with the core, holds rows and answers against what was
+//! takes its shard over; which of two replicas that is, who asks it by letter, and which letters and replies are lost. After every step an oracle, which shares no line with the core, holds rows and answers against what was
 //! promised. The same seed gives the same blocks on every machine; a failure prints its seed.
 
 mod database;
+mod mail;
 mod oracle;
 pub mod postgres;
 mod workload;
@@ -32,6 +33,10 @@ pub struct Outcome {
     pub takeovers: u64,
     /// Posts and flushes that failed.
     pub faults: u64,
+    /// Letters to another replica.
+    pub letters: u64,
+    /// Of these and their replies, those that were lost.
+    pub lost: u64,
     /// The head's hash in the end, in hexadecimal: the whole run in one word.
     pub head: String,
 }
@@ -75,7 +80,10 @@ mod tests {
             all.crashes += outcome.crashes;
             all.takeovers += outcome.takeovers;
             all.faults += outcome.faults;
+            all.letters += outcome.letters;
+            all.lost += outcome.lost;
         }
         assert!(all.refused > 100 && all.crashes > 10 && all.takeovers > 20 && all.faults > 100, "{all:?}");
+        assert!(all.letters > 300 && all.lost > 100, "{all:?}");
     }
 }

@@ -25,6 +25,7 @@ use crate::hold::Hold;
 use crate::recipe::Request;
 use crate::recipe::credit::{PromoGrant, TopUp};
 use crate::recipe::job::{JobHold, JobSettlement, Void};
+use crate::recipe::state::PERIOD_STATE;
 use crate::repo;
 
 /// How many requests may wait for the writer; who comes later waits outside.
@@ -125,8 +126,16 @@ impl Writer {
     }
 
     /// Books any business event, durably on return; [`recipe::TEMPLATES`](crate::recipe::TEMPLATES) tells what each one does.
+    ///
+    /// *Errors*: [`Error::BadEvent`] for a month's change, read from data: what is in its way is looked at by
+    /// [`Writer::close_period`] alone.
     pub async fn post(&self, event: impl Into<Request>) -> Result<BlockRef, Error> {
-        self.route.ask(event.into()).await
+        let request = event.into();
+        let template = request.recipe().template();
+        if template.number == PERIOD_STATE.number {
+            return Err(Error::BadEvent { recipe: template.name, reason: "a month is closed by close_period" });
+        }
+        self.route.ask(request).await
     }
 }
 

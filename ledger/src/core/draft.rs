@@ -78,7 +78,9 @@ impl StateRow {
     /// The state that an account has from the group `seq` on.
     pub(super) fn of(seq: i64, account: &Account) -> Self {
         let frozen = account.state == AccountState::Frozen;
-        let available = i64::try_from(account.available().max(0)).unwrap_or(i64::MAX);
+        // Below zero for an account that may be overdrawn and is. What an amount cannot say is nearest to its end.
+        let available = account.available().clamp(i64::MIN.into(), i64::MAX.into());
+        let available = i64::try_from(available).expect("it was clamped");
         Self {
             seq,
             account_id: account.id.0,

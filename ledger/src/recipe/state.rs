@@ -26,9 +26,10 @@ pub(crate) static ACCOUNT_STATE: Template = Template {
     legs: &[leg("none", "none", "a note")],
 };
 
-/// Closes a month, or opens it again while that can be.
+/// Closes a month, or opens it again while that can be. Of this room alone, because what is looked at before a close is looked at
+/// by [`Writer::close_period`](crate::Writer::close_period): nobody outside can post one without.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PeriodChange {
+pub(crate) struct PeriodChange {
     /// The change, once.
     pub change_id: Uuid,
     /// The month.

@@ -40,7 +40,8 @@ pub async fn reference_groups(
     limit: u16,
 ) -> Result<Vec<JournalGroup>, Error> {
     let heads = sqlx::query_scalar!(
-        "SELECT seq FROM ledger.transfers WHERE reference = $1 AND seq > $2 ORDER BY seq LIMIT $3",
+        // Recipes up to 5 carry a reason there, which is no name.
+        "SELECT seq FROM ledger.transfers WHERE reference = $1 AND recipe > 5 AND seq > $2 ORDER BY seq LIMIT $3",
         reference,
         after,
         page(limit),

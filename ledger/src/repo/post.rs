@@ -35,6 +35,13 @@ pub(crate) async fn lock(conn: &mut PgConnection, shard: i16) -> Result<bool, Er
     Ok(row.locked)
 }
 
+/// Keeps the plans of what a decision needs on keys, for as long as the connection lives: one made while the tables were small
+/// would read them through once they are not.
+pub(crate) async fn look_up_by_key(conn: &mut PgConnection) -> Result<(), Error> {
+    sqlx::query_scalar!(r#"SELECT set_config('enable_seqscan', 'off', false) AS "set!""#).fetch_one(conn).await?;
+    Ok(())
+}
+
 /// Frees the shard's lock.
 pub(crate) async fn unlock(conn: &mut PgConnection, shard: i16) -> Result<(), Error> {
     sqlx::query_scalar!("SELECT pg_advisory_unlock($1, $2)", SHARD_LOCKS, i32::from(shard)).fetch_one(conn).await?;
@@ -194,17 +201,21 @@ pub(crate) async fn platform_accounts(conn: &mut PgConnection, shard: i16) -> Re
     rows.into_iter().map(Account::try_from).collect()
 }
 
-/// All accounts of some tenants and providers in a shard.
+/// All accounts of some tenants and providers in a shard, each of which is named once.
 pub(super) async fn accounts_of(conn: &mut PgConnection, shard: i16, owners: &[Uuid]) -> Result<Vec<Account>, Error> {
+    if owners.is_empty() {
+        return Ok(Vec::new());
+    }
     let rows = sqlx::query_as!(
         StoredAccount,
         "
         SELECT
-            id, code, owner_id, lot_id, unit, priority, expires_at,
-            debits_posted, credits_posted, debits_pending, credits_pending, last_seq, transfers_count, state
-        FROM ledger.accounts
-        WHERE owner_id = ANY ($1)
-            AND id / 1000000000 % 100 = $2::smallint
+            a.id, a.code, a.owner_id, a.lot_id, a.unit, a.priority, a.expires_at,
+            a.debits_posted, a.credits_posted, a.debits_pending, a.credits_pending, a.last_seq, a.transfers_count, a.state
+        FROM unnest($1::uuid[]) asked (owner_id)
+        -- OFFSET keeps it a look-up by key for each owner: for many at once the planner scans a table that is small when it plans.
+        CROSS JOIN LATERAL (SELECT * FROM ledger.accounts o WHERE o.owner_id = asked.owner_id OFFSET 0) a
+        WHERE a.id / 1000000000 % 100 = $2::smallint
         ",
         owners,
         shard,
@@ -214,35 +225,49 @@ pub(super) async fn accounts_of(conn: &mut PgConnection, shard: i16, owners: &[U
     rows.into_iter().map(Account::try_from).collect()
 }
 
-/// What the database knows of what the core needs.
-pub(crate) async fn knowledge(conn: &mut PgConnection, shard: i16, needs: &Needs) -> Result<Knowledge, Error> {
+/// What the database knows of what the core needs, and the shard's epoch. That is of the instant at which the last of it was read:
+/// whoever took the shard later has written nothing of this.
+pub(crate) async fn knowledge(conn: &mut PgConnection, shard: i16, needs: &Needs) -> Result<(Knowledge, i64), Error> {
     let accounts = accounts_of(conn, shard, &needs.owners).await?;
-    let groups = groups_of(conn, &needs.links).await?;
-    Ok(Knowledge { accounts, groups })
+    let (groups, epoch) = groups_of(conn, shard, &needs.links).await?;
+    Ok((Knowledge { accounts, groups }, epoch))
 }
 
-async fn groups_of(conn: &mut PgConnection, links: &[Uuid]) -> Result<Vec<(GroupKey, Known)>, Error> {
-    if links.is_empty() {
-        return Ok(Vec::new());
-    }
+/// Groups by their links, each of which is named once, and the shard's epoch at that instant.
+async fn groups_of(
+    conn: &mut PgConnection,
+    shard: i16,
+    links: &[Uuid],
+) -> Result<(Vec<(GroupKey, Known)>, i64), Error> {
     let rows = sqlx::query!(
         r#"
-        SELECT t.link_id AS "link_id!", t.recipe AS "recipe!", t.body AS "body!", b.height, b.hash
-        FROM ledger.transfers t
-        CROSS JOIN LATERAL (
-            SELECT height, hash FROM ledger.blocks WHERE first_seq <= t.seq ORDER BY first_seq DESC LIMIT 1
-        ) b
-        WHERE t.link_id = ANY ($1)
+        SELECT
+            s.epoch,
+            g.link_id AS "link_id?", g.recipe AS "recipe?", g.body AS "body?", g.height AS "height?", g.hash AS "hash?"
+        FROM ledger.shards s
+        LEFT JOIN (
+            SELECT t.link_id, t.recipe, t.body, b.height, b.hash
+            FROM unnest($1::uuid[]) asked (link_id)
+            -- OFFSET keeps it a look-up by key for each link: for many at once the planner scans a table that is small when it plans.
+            CROSS JOIN LATERAL (SELECT * FROM ledger.transfers h WHERE h.link_id = asked.link_id OFFSET 0) t
+            CROSS JOIN LATERAL (
+                SELECT height, hash FROM ledger.blocks WHERE first_seq <= t.seq ORDER BY first_seq DESC LIMIT 1
+            ) b
+        ) g ON TRUE
+        WHERE s.shard = $2
         "#,
         links,
+        shard,
     )
     .fetch_all(conn)
     .await?;
-    rows.into_iter()
-        .map(|row| {
-            let hash = row.hash.try_into().map_err(|_| bad_row("ledger.blocks", "hash", row.height))?;
-            let known = Known { body: row.body, height: row.height, hash: Some(hash) };
-            Ok((GroupKey { link: row.link_id, recipe: row.recipe }, known))
-        })
-        .collect()
+    let epoch = rows.first().map(|row| row.epoch).ok_or_else(|| bad_row("ledger.shards", "shard", shard))?;
+    let mut groups = Vec::new();
+    for row in rows {
+        let (Some(link), Some(recipe), Some(body)) = (row.link_id, row.recipe, row.body) else { continue };
+        let (height, hash) = row.height.zip(row.hash).ok_or_else(|| bad_row("ledger.blocks", "first_seq", link))?;
+        let hash = hash.try_into().map_err(|_| bad_row("ledger.blocks", "hash", height))?;
+        groups.push((GroupKey { link, recipe }, Known { body, height, hash: Some(hash) }));
+    }
+    Ok((groups, epoch))
 }

@@ -274,7 +274,8 @@ impl Tables {
 
     fn overdrafts(&self) -> Result<(), Refusal> {
         let overdrawn = |(row, _): &(AccountRow, AccountState)| {
-            (row.no_overdraft || row.floor.is_some()) && available(row) < row.floor.unwrap_or(0)
+            let floor = if row.no_overdraft { Some(row.floor.unwrap_or(0).max(0)) } else { row.floor };
+            floor.is_some_and(|floor| available(row) < floor)
         };
         if self.accounts.values().any(overdrawn) { Err(Refusal::Broken("accounts_no_overdraft")) } else { Ok(()) }
     }

@@ -74,14 +74,14 @@ pub async fn run(pool: &PgPool, seed: u64, steps: u32) -> Result<Outcome, Error>
     drop(task);
     let (writer, task) = Writer::start(pool.clone(), clock).await?;
     for (wish, answer) in asked.iter_mut().filter(|(_, answer)| answer.is_none()) {
-        *answer = Some(writer.post(wish.request()).await.map_err(|error| error.to_string()));
+        *answer = Some(writer.route.ask(wish.request()).await.map_err(|error| error.to_string()));
     }
     close(pool, task, &asked, outcome).await
 }
 
 fn ask(calls: &mut JoinSet<(usize, Result<BlockRef, Error>)>, writer: &Writer, number: usize, wish: Arc<Wish>) {
     let writer = writer.clone();
-    calls.spawn(async move { (number, writer.post(wish.request()).await) });
+    calls.spawn(async move { (number, writer.route.ask(wish.request()).await) });
 }
 
 async fn hear(calls: &mut JoinSet<(usize, Result<BlockRef, Error>)>, asked: &mut [Asked]) {
@@ -107,7 +107,7 @@ async fn close(pool: &PgPool, task: WriterTask, asked: &[Asked], mut outcome: Ou
                 outcome.kept += 1;
                 let (key, body) = (wish.request().key(), wish.request().body());
                 let needs = Needs { owners: Vec::new(), links: vec![key.link] };
-                let groups = post::knowledge(&mut conn, SHARD, &needs).await?.groups;
+                let groups = post::knowledge(&mut conn, SHARD, &needs).await?.0.groups;
                 let found = groups.into_iter().find(|(other, _): &(GroupKey, _)| *other == key);
                 let (_, known) = found.unwrap_or_else(|| panic!("{key:?} was said to be kept and is not"));
                 assert_eq!((known.body, known.height, known.hash), (body, block.height, Some(block.hash)), "{key:?}");

@@ -9,12 +9,14 @@ use rand_chacha::ChaCha20Rng;
 
 use super::Outcome;
 use super::database::{Database, Refusal, Tables};
+use super::mail::Mail;
 use super::oracle::Oracle;
 use super::workload::{Wish, Workload, below};
 use crate::block::{Block, BlockRef};
 use crate::core::Needs;
 use crate::error::Error;
 use crate::hold::HoldPart;
+use crate::replica::letter::Kept;
 use crate::writer::pipeline::{Caller, Command, Pipeline};
 
 /// How many requests one writer hears of at once.
@@ -22,36 +24,43 @@ const TOGETHER_MAX: u64 = 4;
 /// How long things may take to come to rest. *Units*: rounds.
 const REST_MAX: usize = 100_000;
 
-/// What became of a request.
-#[derive(Debug)]
-pub(super) enum Answer {
-    Durable(BlockRef),
-    Refused(Error),
+/// Who waits for what becomes of a request.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Whom {
+    /// Who asked this process, by the number of the asking.
+    Here(usize),
+    /// Who asked another one: a place in a letter that arrived.
+    There { letter: usize, place: usize },
 }
 
-/// Answers as they come, by the number of the asking.
-type Answers = Rc<RefCell<Vec<(usize, Answer)>>>;
+/// Answers as they come.
+type Answers = Rc<RefCell<Vec<(Whom, Result<Kept, Error>)>>>;
 
 struct Ask {
-    number: usize,
+    whom: Whom,
+    parts: Vec<HoldPart>,
     answers: Answers,
 }
 
 impl Caller for Ask {
-    fn decided(&mut self, _: Vec<HoldPart>) {}
+    fn decided(&mut self, parts: Vec<HoldPart>) {
+        self.parts = parts;
+    }
 
     fn durable(self, block: BlockRef) {
-        self.answers.borrow_mut().push((self.number, Answer::Durable(block)));
+        self.answers.borrow_mut().push((self.whom, Ok(Kept { block, parts: self.parts })));
     }
 
     fn refused(self, error: Error) {
-        self.answers.borrow_mut().push((self.number, Answer::Refused(error)));
+        self.answers.borrow_mut().push((self.whom, Err(error)));
     }
 }
 
 /// A writer with what it has under way.
 struct Writer {
     epoch: i64,
+    /// The replica whose it is.
+    replica: usize,
     pipeline: Pipeline<Ask>,
     posting: Option<Block>,
     flushing: bool,
@@ -64,11 +73,15 @@ pub(super) struct World {
     database: Database,
     workload: Workload,
     writers: Vec<Writer>,
+    /// What lies between the replicas.
+    pub(super) mail: Mail,
+    /// The replica whose writer took the shard last.
+    pub(super) owner: usize,
     /// Every asking, with its answer's arrival.
-    asked: Vec<(Wish, bool)>,
+    pub(super) asked: Vec<(Wish, bool)>,
     answers: Answers,
     oracle: Oracle,
-    outcome: Outcome,
+    pub(super) outcome: Outcome,
 }
 
 impl World {
@@ -79,6 +92,8 @@ impl World {
             database: Database::default(),
             workload: Workload::new(),
             writers: Vec::new(),
+            mail: Mail::default(),
+            owner: 0,
             asked: Vec::new(),
             answers: Answers::default(),
             oracle: Oracle::default(),
@@ -93,7 +108,8 @@ impl World {
         match self.below(100) {
             0..30 => self.ask_new(),
             30..38 => self.ask_again(),
-            38..86 => self.work(),
+            38..76 => self.work(),
+            76..86 => self.carry(),
             86..91 => self.fail(),
             91..92 => self.crash(),
             92..93 => self.kill(),
@@ -114,7 +130,7 @@ impl World {
             let (wish, answered) = self.asked[number].clone();
             if !answered {
                 let last = self.writers.len() - 1;
-                self.ask(last, &[(number, wish)]);
+                self.ask(last, &[(Whom::Here(number), wish)]);
             }
         }
         self.settle();
@@ -132,13 +148,16 @@ impl World {
         for _ in 0..REST_MAX {
             self.hear();
             let busy = |writer: &Writer| !writer.pipeline.idle() || writer.posting.is_some() || writer.flushing;
-            let Some(at) = self.writers.iter().position(busy) else { return };
-            self.progress(at);
+            match self.writers.iter().position(busy) {
+                Some(at) => self.progress(at),
+                None if self.arrive() => {}
+                None => return,
+            }
         }
         panic!("it never comes to rest");
     }
 
-    fn below(&mut self, limit: u64) -> u64 {
+    pub(super) fn below(&mut self, limit: u64) -> u64 {
         below(&mut self.random, limit)
     }
 
@@ -154,12 +173,22 @@ impl World {
 
     fn ask_new(&mut self) {
         let Some(writer) = self.somebody() else { return };
-        let mut wishes = Vec::new();
+        let first = self.asked.len();
         for _ in 0..1 + self.below(TOGETHER_MAX) {
             let wish = self.workload.wish(&mut self.random, self.now);
-            self.asked.push((wish.clone(), false));
-            wishes.push((self.asked.len() - 1, wish));
+            self.asked.push((wish, false));
         }
+        self.ask_any(writer, (first..self.asked.len()).collect());
+    }
+
+    /// Asks that writer, or any replica, wherever the writer is.
+    fn ask_any(&mut self, writer: usize, numbers: Vec<usize>) {
+        if self.below(2) == 0 {
+            let replica = self.below(Mail::REPLICAS) as usize;
+            return self.ask_replica(replica, numbers);
+        }
+        let wishes: Vec<_> =
+            numbers.into_iter().map(|number| (Whom::Here(number), self.asked[number].0.clone())).collect();
         self.ask(writer, &wishes);
     }
 
@@ -172,15 +201,21 @@ impl World {
         let old = self.below(self.asked.len() as u64) as usize;
         let wish = self.asked[old].0.clone();
         let wish = if self.below(4) == 0 { wish.altered() } else { wish };
-        self.asked.push((wish.clone(), false));
-        self.ask(writer, &[(self.asked.len() - 1, wish)]);
+        self.asked.push((wish, false));
+        self.ask_any(writer, vec![self.asked.len() - 1]);
     }
 
-    fn ask(&mut self, writer: usize, wishes: &[(usize, Wish)]) {
-        for (number, wish) in wishes {
+    /// The writer of a replica, whatever it believes of its shard.
+    pub(super) fn writer_of(&self, replica: usize) -> Option<usize> {
+        self.writers.iter().rposition(|writer| writer.replica == replica)
+    }
+
+    /// Asks a writer; false when it finds that its shard was taken, and ends.
+    pub(super) fn ask(&mut self, writer: usize, wishes: &[(Whom, Wish)]) -> bool {
+        for (whom, wish) in wishes {
             self.outcome.asked += 1;
-            let command =
-                Command { request: wish.request(), caller: Ask { number: *number, answers: self.answers.clone() } };
+            let caller = Ask { whom: *whom, parts: Vec::new(), answers: self.answers.clone() };
+            let command = Command { request: wish.request(), caller };
             if self.writers[writer].pipeline.room() == 0 {
                 // The queue holds it back; whoever asked will ask again.
                 continue;
@@ -189,16 +224,17 @@ impl World {
             let view = if self.writers[writer].epoch == self.database.epoch { self.view(writer) } else { None };
             let before = self.answers.borrow().len();
             if !self.take(writer, vec![command], false) {
-                return;
+                return false;
             }
             if let Some(view) = view {
                 let refused = self.answers.borrow().get(before).and_then(|(_, answer)| match answer {
-                    Answer::Refused(Error::InsufficientFunds { available, .. }) => Some(*available),
-                    Answer::Refused(_) | Answer::Durable(_) => None,
+                    Err(Error::InsufficientFunds { available, .. }) => Some(*available),
+                    Err(_) | Ok(_) => None,
                 });
                 self.oracle.judge(&view, wish, refused, self.now);
             }
         }
+        true
     }
 
     /// What the rows will make once all that a writer has decided is posted.
@@ -329,7 +365,9 @@ impl World {
         self.outcome.takeovers += 1;
         let epoch = self.database.raise_epoch();
         let core = self.database.load(epoch);
-        self.writers.push(Writer { epoch, pipeline: Pipeline::new(core), posting: None, flushing: false });
+        let replica = self.below(Mail::REPLICAS) as usize;
+        self.writers.push(Writer { epoch, replica, pipeline: Pipeline::new(core), posting: None, flushing: false });
+        self.owner = replica;
     }
 
     /// The sweeper voids what has expired.
@@ -348,23 +386,31 @@ impl World {
             }
             let wish = Wish::VoidLink { link };
             self.asked.push((wish.clone(), false));
-            self.ask(writer, &[(self.asked.len() - 1, wish)]);
+            self.ask(writer, &[(Whom::Here(self.asked.len() - 1), wish)]);
         }
     }
 
-    /// Reads the answers that came, and checks each.
+    /// Reads the answers that came, and checks each; those for others go into a reply.
     fn hear(&mut self) {
         let answers = std::mem::take(&mut *self.answers.borrow_mut());
-        for (number, answer) in answers {
-            let (wish, answered) = &mut self.asked[number];
-            *answered = true;
-            match answer {
-                Answer::Durable(block) => {
-                    self.outcome.kept += 1;
-                    self.oracle.kept(&self.database, &wish.request(), block);
-                }
-                Answer::Refused(_) => self.outcome.refused += 1,
+        for (whom, answer) in answers {
+            match whom {
+                Whom::Here(number) => self.told(number, answer.map(|kept| kept.block)),
+                Whom::There { letter, place } => self.mail.note(letter, place, answer),
             }
+        }
+    }
+
+    /// An asking has its answer.
+    pub(super) fn told(&mut self, number: usize, answer: Result<BlockRef, Error>) {
+        let (wish, answered) = &mut self.asked[number];
+        *answered = true;
+        match answer {
+            Ok(block) => {
+                self.outcome.kept += 1;
+                self.oracle.kept(&self.database, &wish.request(), block);
+            }
+            Err(_) => self.outcome.refused += 1,
         }
     }
 }

@@ -66,14 +66,15 @@ impl Writer {
                 }
             }
         }
-        self.post(request).await
+        self.route.ask(request).await
     }
 
     /// Opens a soft-closed month again; durable on return.
     ///
     /// *Errors*: [`Error::PeriodClosed`] when it was closed for good.
     pub async fn reopen_period(&self, change_id: Uuid, month: Month, reason: &str) -> Result<BlockRef, Error> {
-        self.post(PeriodChange { change_id, month, state: PeriodState::Open, reason: reason.to_owned() }).await
+        let change = PeriodChange { change_id, month, state: PeriodState::Open, reason: reason.to_owned() };
+        self.route.ask(change.into()).await
     }
 }
 

@@ -93,8 +93,10 @@ impl<C: Caller> Pipeline<C> {
             needs.owners.extend(more.owners);
             needs.links.extend(more.links);
         }
-        needs.owners.sort();
-        needs.owners.dedup();
+        for asked in [&mut needs.owners, &mut needs.links] {
+            asked.sort();
+            asked.dedup();
+        }
         needs
     }
 

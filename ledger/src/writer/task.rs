@@ -269,16 +269,16 @@ impl Task {
             }
             None => None,
         };
-        let (mut conn, knowledge) = match kept {
+        let (conn, (knowledge, epoch)) = match kept {
             Some(kept) => kept,
             None => {
                 let mut conn = self.pool.acquire().await?.detach();
+                sql::look_up_by_key(&mut conn).await?;
                 let knowledge = sql::knowledge(&mut conn, self.shard, &needs).await?;
                 (conn, knowledge)
             }
         };
-        // Asked last: whoever took the shard before this answer has written nothing that was just read.
-        if sql::epoch(&mut conn, self.shard).await? != self.epoch {
+        if epoch != self.epoch {
             return Err(Error::Deposed { shard: self.shard, epoch: self.epoch });
         }
         self.reading = Some(conn);

@@ -2,7 +2,7 @@
 
 use chrono::TimeDelta;
 use ledger::economics::{Assumptions, Basis, Bucket, Error, Question, Report, View};
-use ledger::{AccountKey, CapacityUse, Code, Dimensions, Leaf, PeriodChange, PeriodState, UsageFact};
+use ledger::{AccountKey, CapacityUse, Closing, Code, Dimensions, Leaf, PeriodState, UsageFact};
 use serde_json::Value;
 use sqlx::PgPool;
 
@@ -197,8 +197,8 @@ async fn what_a_closed_month_says_stays_unless_it_is_restated(pool: PgPool) {
     house.clock.advance(TimeDelta::days(30));
     for (month, state) in MONTHS.into_iter().flat_map(|month| [(month, PeriodState::Soft), (month, PeriodState::Hard)])
     {
-        let (change_id, month) = (uuid::Uuid::from(house.ids.next::<primitives::id::JobId>()), month.parse().unwrap());
-        house.writer.post(PeriodChange { change_id, month, state, reason: "closed".to_owned() }).await.unwrap();
+        let change_id = house.ids.next::<primitives::id::JobId>().into();
+        house.writer.close_period(Closing::new(change_id, month.parse().unwrap(), state, "closed")).await.unwrap();
     }
     let posted = house.records(MONTHS, View::AsPosted).await.unwrap();
     let from: chrono::DateTime<chrono::Utc> = "2026-11-25T00:00:00Z".parse().unwrap();

@@ -5,6 +5,7 @@
 mod crash;
 mod periods;
 mod plaintext;
+mod plans;
 mod proof;
 mod reads;
 mod recipes;
@@ -18,8 +19,8 @@ mod writer;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use ledger::{
-    AccountChange, AccountKey, AccountState, CapacityReport, CapacityShare, CapacityUse, Code, Dimensions, JobHold,
-    JobSettlement, Overrun, PeriodChange, PeriodState, PromoGrant, ProviderShare, TopUp, UsageFact, Writer, WriterTask,
+    AccountChange, AccountKey, AccountState, CapacityReport, CapacityShare, CapacityUse, Closing, Code, Dimensions,
+    JobHold, JobSettlement, Overrun, PeriodState, PromoGrant, ProviderShare, TopUp, UsageFact, Writer, WriterTask,
 };
 use primitives::clock::Clock;
 use primitives::id::{Ids, JobId, NodeId, PriceId, ProviderId, TenantId};
@@ -128,8 +129,10 @@ impl House {
     }
 
     async fn set_period(&self, month: &str, state: PeriodState) {
-        let (change_id, month) = (self.ids.next::<JobId>().0, month.parse().unwrap());
-        self.writer.post(PeriodChange { change_id, month, state, reason: "a test".into() }).await.unwrap();
+        let closing = Closing::new(self.ids.next::<JobId>().0, month.parse().unwrap(), state, "a test");
+        // Whatever is open may have been so for ages.
+        let (clearing_age_max, hold_age_max) = (TimeDelta::days(9_999), TimeDelta::days(9_999));
+        self.writer.close_period(Closing { clearing_age_max, hold_age_max, ..closing }).await.unwrap();
     }
 
     /// The hour before now, in which the node served a model with all it has.

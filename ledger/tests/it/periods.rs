@@ -88,6 +88,21 @@ async fn what_is_young_on_a_clearing_account_or_on_hold_does_not_keep_a_month_op
 }
 
 #[sqlx::test(migrations = "../migrations")]
+async fn a_month_is_not_closed_past_what_is_in_its_way(pool: PgPool) {
+    let house = House::open(pool).await;
+    house.top_up(1_000, "bank-1").await;
+    wait_until(&house, "2026-12-01T00:00:00Z");
+    let change = serde_json::json!({ "period_change": {
+        "change_id": house.ids.next::<JobId>().0, "month": 2611, "state": "hard", "reason": "read from data",
+    }});
+    let request: ledger::Request = serde_json::from_value(change).unwrap();
+    let refused = house.writer.post(request).await.unwrap_err();
+    assert!(matches!(refused, Error::BadEvent { recipe: "period_state", .. }), "{refused}");
+    assert_eq!(house.count("SELECT count(*) FROM ledger.period_states").await, 0);
+    house.close().await;
+}
+
+#[sqlx::test(migrations = "../migrations")]
 async fn months_are_closed_for_good_in_their_order_and_never_opened_again(pool: PgPool) {
     let house = House::open(pool).await;
     house.top_up(1_000, "bank-1").await;

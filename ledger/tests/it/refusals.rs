@@ -54,6 +54,7 @@ const NOTE: i16 = 5;
 const PAID: &str = "SELECT id FROM ledger.accounts WHERE code = 2000 AND unit = 'USD'";
 const REVENUE: &str = "SELECT id FROM ledger.accounts WHERE code = 4000";
 const BANK: &str = "SELECT id FROM ledger.accounts WHERE code = 1000 AND unit = 'USD'";
+const COST: &str = "SELECT id FROM ledger.accounts WHERE code = 5000";
 /// The open hold on paid credit: 40.
 const OPEN: Column<'static> = (
     "pending_seq",
@@ -125,6 +126,24 @@ async fn a_frozen_account_does_not_fall_below_its_floor_and_a_closed_one_stays_e
     refused(&pool, "accounts_no_overdraft", &insert(1, PENDING, PAID, REVENUE, 1, &[])).await;
     taken(&pool, &insert(1, CAPTURE, PAID, REVENUE, 40, &[OPEN, LEAF])).await;
     taken(&pool, &insert(1, POSTED, BANK, PAID, 1, &[])).await;
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn a_floor_below_zero_is_for_accounts_that_may_be_below_zero(pool: PgPool) {
+    let pool = books(pool).await;
+    let freeze = |account: &str, floor: i64| {
+        format!(
+            "INSERT INTO ledger.account_states SELECT max(seq), ({account}), 'frozen', {floor} FROM ledger.transfers"
+        )
+    };
+    taken(&pool, &freeze(PAID, -10)).await;
+    refused(&pool, "accounts_no_overdraft", &insert(1, POSTED, PAID, BANK, 56, &[])).await;
+    // The bank has 100, pays them and 20 more, and is frozen there.
+    taken(&pool, &insert(1, POSTED, COST, BANK, 120, &[])).await;
+    refused(&pool, "accounts_no_overdraft", &freeze(BANK, -19)).await;
+    taken(&pool, &freeze(BANK, -20)).await;
+    refused(&pool, "accounts_no_overdraft", &insert(1, POSTED, COST, BANK, 1, &[])).await;
+    taken(&pool, &insert(1, POSTED, BANK, COST, 1, &[])).await;
 }
 
 #[sqlx::test(migrations = "../migrations")]

@@ -142,12 +142,15 @@ fn add(total: &mut Outcome, outcome: &Outcome) {
     total.crashes += outcome.crashes;
     total.takeovers += outcome.takeovers;
     total.faults += outcome.faults;
+    total.letters += outcome.letters;
+    total.lost += outcome.lost;
 }
 
 fn tell(place: &str, seeds: u64, failed: u64, total: &Outcome) {
     println!("{place}: {} of {seeds} seeds passed", seeds - failed);
     println!(
-        "  {} requests, {} kept, {} refused; {} blocks, {} transfers; {} power cuts, {} take-overs, {} broken connections",
+        "  {} requests, {} kept, {} refused; {} blocks, {} transfers; {} power cuts, {} take-overs, {} broken connections; \
+         {} letters, {} lost on their way",
         total.asked,
         total.kept,
         total.refused,
@@ -155,6 +158,8 @@ fn tell(place: &str, seeds: u64, failed: u64, total: &Outcome) {
         total.transfers,
         total.crashes,
         total.takeovers,
-        total.faults
+        total.faults,
+        total.letters,
+        total.lost
     );
 }

@@ -24,14 +24,6 @@ pub struct Footprint {
     pub open_seconds: f64,
 }
 
-impl Footprint {
-    /// What it would be with `accounts`, if each takes as much as those that there were.
-    pub fn projected(&self, accounts: usize) -> f64 {
-        let each = (self.resident as f64 - self.at_start as f64).max(0.0) / self.accounts.max(1) as f64;
-        self.at_start as f64 + each * accounts as f64
-    }
-}
-
 /// Starts a process that opens `accounts` in the ledger of the database at `url`, and asks it.
 pub async fn of_process(url: &str, accounts: usize, time_max: Duration) -> anyhow::Result<Footprint> {
     let mut command = Command::new(std::env::current_exe()?);

@@ -143,8 +143,10 @@ fn own(measured: &Measured, judge: &mut impl FnMut(&str, Sense, f64, Option<f64>
     let filled = measured.filled;
     let all_in = filled.bytes as f64 / filled.rows.max(1) as f64;
     let remark = format!(
-        "all in, {} accounts among them; a transfer adds {:.0}, a job's row with its usage {:.0}",
+        "all in at {} transfers, {} accounts of {:.0} among them; a transfer adds {:.0}, a job's row with its usage {:.0}",
+        grouped(filled.rows as f64),
         grouped(filled.opened.accounts as f64),
+        filled.account_bytes as f64 / filled.opened.accounts.max(1) as f64,
         filled.bytes_per_transfer,
         filled.bytes_per_job_row
     );
@@ -154,17 +156,19 @@ fn own(measured: &Measured, judge: &mut impl FnMut(&str, Sense, f64, Option<f64>
         format!("hashes and balances of {} transfers in {:.1} s", grouped(verified.transfers as f64), verified.seconds)
     });
     judge("verifier, transfers/s", Sense::AtLeast, 170_000.0, Some(1_000_000.0), speed, &remark);
-    let projected = filled.opened.projected(MANY_ACCOUNTS);
-    let holding = filled.opened.resident as f64 / MIB;
-    let restarted = filled.restarted.at_start as f64 / MIB;
-    let seen = match filled.opened.accounts {
-        MANY_ACCOUNTS => "of the process that opened them".to_owned(),
-        accounts => format!("projected from {holding:.0} MiB with {} accounts", grouped(accounts as f64)),
-    };
-    let remark =
-        format!("{seen}; {restarted:.0} MiB after a start, which takes {:.1} s", filled.restarted.start_seconds);
-    let most = projected.max(filled.restarted.at_start as f64) / MIB;
-    judge("MiB with 1,000,000 accounts", Sense::AtMost, 512.0, None, Some(most), &remark);
+    let opened = filled.opened;
+    let [at_start, resident, restarted] =
+        [opened.at_start, opened.resident, filled.restarted.at_start].map(|bytes| bytes as f64 / MIB);
+    let remark = format!(
+        "resident in the process that opened {} accounts, {:.0} before; {restarted:.0} after a start, which takes {:.1} s",
+        grouped(opened.accounts as f64),
+        at_start,
+        filled.restarted.start_seconds
+    );
+    // Fewer accounts tell nothing: what is remembered of the latest groups weighs as much as they do.
+    let most = (opened.accounts == MANY_ACCOUNTS).then_some(resident.max(restarted));
+    let remark = if most.is_some() { remark } else { format!("{resident:.0} MiB {remark}") };
+    judge("MiB with 1,000,000 accounts", Sense::AtMost, 512.0, None, most, &remark);
 }
 
 fn ratio(of: Option<f64>, by: Option<f64>) -> Option<f64> {

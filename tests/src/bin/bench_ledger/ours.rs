@@ -189,6 +189,13 @@ pub async fn verify(url: &str) -> anyhow::Result<Verified> {
     Ok(Verified { transfers: u64::try_from(found.transfers)?, passed: found.passed() && balanced, seconds })
 }
 
+/// What the accounts take on disk, indexes and all. *Units*: bytes.
+pub async fn accounts_size_bytes(url: &str) -> anyhow::Result<u64> {
+    let mut conn = PgConnection::connect(url).await?;
+    let size: i64 = sqlx::query_scalar("SELECT pg_total_relation_size('ledger.accounts')").fetch_one(&mut conn).await?;
+    Ok(u64::try_from(size)?)
+}
+
 /// Everything that the ledger keeps on disk, indexes and all. *Units*: bytes.
 pub async fn size_bytes(url: &str) -> anyhow::Result<u64> {
     let mut conn = PgConnection::connect(url).await?;

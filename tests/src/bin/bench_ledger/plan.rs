@@ -39,7 +39,7 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Twelve minutes at most.
+    /// Twenty minutes at most.
     pub fn full() -> Self {
         Self {
             name: "full",
@@ -52,11 +52,11 @@ impl Plan {
             tpcb_seconds: 3,
             filled_accounts: 1_000_000,
             filled_rows: 5_000_000,
-            opening: Duration::from_secs(75),
-            filling: Duration::from_secs(150),
+            opening: Duration::from_secs(240),
+            filling: Duration::from_secs(300),
             verifying: Duration::from_secs(60),
             tigerbeetle_transfers: 1_000_000,
-            last_round: Duration::from_secs(600),
+            last_round: Duration::from_secs(900),
         }
     }
 

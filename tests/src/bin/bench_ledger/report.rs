@@ -207,7 +207,7 @@ pub fn json(measured: &Measured, goals: &[Goal]) -> String {
         "fdatasync_seconds_by_round": measured.syncs, "cells": cells, "goals": goals,
         "filled": {
             "transfers": filled.rows, "bytes": filled.bytes, "bytes_per_transfer": filled.bytes_per_transfer,
-            "bytes_per_job_row": filled.bytes_per_job_row, "opened": filled.opened, "restarted": filled.restarted,
+            "bytes_per_job_row": filled.bytes_per_job_row, "account_bytes": filled.account_bytes, "opened": filled.opened, "restarted": filled.restarted,
         },
         "verified": measured.verified.map(|verified| json!({
             "transfers": verified.transfers, "seconds": verified.seconds, "passed": verified.passed,

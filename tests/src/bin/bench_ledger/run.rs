@@ -63,6 +63,8 @@ pub struct Filled {
     /// Transfers in it when it was weighed, and all its bytes; and how fast a transfer and a job's row add to them.
     pub rows: u64,
     pub bytes: u64,
+    /// Of these, the accounts'.
+    pub account_bytes: u64,
     pub bytes_per_transfer: f64,
     pub bytes_per_job_row: f64,
 }
@@ -214,6 +216,7 @@ async fn fill(cluster: &Cluster, plan: &Plan, progress: &Progress) -> anyhow::Re
         weights.push((begun_with + answered.rows(), ours::size_bytes(&url).await?));
     }
     books.close().await?;
+    let account_bytes = ours::accounts_size_bytes(&url).await?;
     progress.part("starting on the filled ledger");
     let restarted = footprint::of_process(&url, 0, plan.opening).await?;
     sqlx::Executor::execute(&mut cluster.connect("filled").await?, "VACUUM ANALYZE").await?;
@@ -223,7 +226,8 @@ async fn fill(cluster: &Cluster, plan: &Plan, progress: &Progress) -> anyhow::Re
         bytes_then.saturating_sub(bytes) as f64 / rows_then.saturating_sub(rows).max(1) as f64
     };
     let (rows, bytes) = weights[2];
-    Ok((Filled { opened, restarted, rows, bytes, bytes_per_transfer: each(0), bytes_per_job_row: each(1) }, answered))
+    let (bytes_per_transfer, bytes_per_job_row) = (each(0), each(1));
+    Ok((Filled { opened, restarted, rows, bytes, account_bytes, bytes_per_transfer, bytes_per_job_row }, answered))
 }
 
 impl Sides<'_> {

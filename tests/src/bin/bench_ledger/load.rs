@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
+use tests::bench::processor::Spent;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::processor::Spent;
 use crate::sample::Sample;
 
 /// What a transfer or a job is about. *Units*: nanos of a dollar.

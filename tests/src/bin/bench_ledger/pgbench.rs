@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use anyhow::Context;
+use tests::bench::processor::Spent;
 use tokio::process::Command;
 
-use crate::processor::Spent;
 use crate::sample::Sample;
 
 /// What it is, for the table's notes.

@@ -7,9 +7,9 @@ use primitives::clock::Clock;
 use primitives::id::{Ids, TransferId};
 use sqlx::types::Uuid;
 use sqlx::{Connection, Executor, PgConnection};
+use tests::bench::processor::Spent;
 use tokio::task::JoinSet;
 
-use crate::processor::Spent;
 use crate::sample::Sample;
 
 /// What it is, for the table's notes.

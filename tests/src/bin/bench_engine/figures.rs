@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use tests::bench::figure::middle;
+use ::tests::bench::figure::middle;
 
 use crate::side::Side;
 

@@ -1,7 +1,7 @@
 //! The engine's goals, judged.
 
-use tests::bench::figure::short;
-use tests::bench::goal::{Goal, Sense};
+use ::tests::bench::figure::short;
+use ::tests::bench::goal::{Goal, Sense};
 
 use crate::plan::{COMPARED, DECLARED};
 use crate::run::Measured;

@@ -41,7 +41,8 @@ impl LlamaServer {
         let log = folder.join(&format!("llama-server-{port}.log"));
         let mut process = Program::start(&program.display().to_string(), &args, &spin, log.clone());
         let address = format!("http://127.0.0.1:{port}");
-        let client = reqwest::Client::builder().no_proxy().build()?;
+        // It closes connections that wait for a while, just when one wants to use them.
+        let client = reqwest::Client::builder().no_proxy().pool_max_idle_per_host(0).build()?;
         let health = format!("{address}/health");
         let ready = eventually("llama.cpp's server was ready", async || {
             let health = client.get(&health).send().await;

@@ -17,9 +17,9 @@ mod side;
 
 use std::path::{Path, PathBuf};
 
+use ::tests::bench::chart;
 use anyhow::Context;
 use clap::Parser;
-use tests::bench::chart;
 use tests::folder::Folder;
 
 use crate::plan::Plan;
@@ -45,9 +45,9 @@ struct Arguments {
     /// Only shows that the bench works: seconds, and figures that say nothing.
     #[arg(long, hide = true, conflicts_with = "quick")]
     tiny: bool,
-    /// Our node's program.
+    /// Our node's program. Without it, the one beside this.
     #[arg(long, hide = true, value_name = "BIN")]
-    node: PathBuf,
+    node: Option<PathBuf>,
 }
 
 // One thread: the processors are for those who are measured.
@@ -71,7 +71,7 @@ async fn main() -> anyhow::Result<()> {
     }
     let whole = |path: &Path| path.canonicalize().with_context(|| format!("there is no {}", path.display()));
     let programs = Programs {
-        node: whole(&arguments.node)?,
+        node: whole(&arguments.node.unwrap_or(std::env::current_exe()?.with_file_name("tokengrid-node")))?,
         llama_server: arguments.llama_server.as_deref().map(whole).transpose()?,
     };
     let folder = Folder::create();

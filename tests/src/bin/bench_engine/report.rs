@@ -2,9 +2,9 @@
 
 use std::fmt::Write;
 
+use ::tests::bench::figure::short;
+use ::tests::bench::goal::{self, Goal};
 use serde_json::json;
-use tests::bench::figure::short;
-use tests::bench::goal::{self, Goal};
 
 use crate::run::Measured;
 use crate::side::Side;

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use tests::bench::figure::{middle, short};
-use tests::bench::processor::{self, Machine, own_and_children};
+use ::tests::bench::figure::{middle, short};
+use ::tests::bench::processor::{self, Machine, own_and_children};
 use tests::folder::Folder;
 
 use crate::figures::Figures;

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use tests::bench::figure::{grouped, short};
+use ::tests::bench::figure::{grouped, short};
 
 use crate::load::Workload;
 use crate::run::Measured;

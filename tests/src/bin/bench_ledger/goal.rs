@@ -1,7 +1,7 @@
 //! The ledger's goals, judged.
 
-use tests::bench::figure::{grouped, middle};
-use tests::bench::goal::{Goal, Sense};
+use ::tests::bench::figure::{grouped, middle};
+use ::tests::bench::goal::{Goal, Sense};
 
 use crate::load::Workload;
 use crate::ours::ROWS_PER_JOB;

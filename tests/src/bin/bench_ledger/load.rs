@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use ::tests::bench::processor::Spent;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
-use tests::bench::processor::Spent;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
+use ::tests::bench::processor::Spent;
 use anyhow::Context;
-use tests::bench::processor::Spent;
 use tokio::process::Command;
 
 use crate::sample::Sample;

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use ::tests::bench::processor::Spent;
 use primitives::clock::Clock;
 use primitives::id::{Ids, TransferId};
 use sqlx::types::Uuid;
 use sqlx::{Connection, Executor, PgConnection};
-use tests::bench::processor::Spent;
 use tokio::task::JoinSet;
 
 use crate::sample::Sample;

@@ -2,9 +2,9 @@
 
 use std::fmt::Write;
 
+use ::tests::bench::figure::{grouped, middle, short};
+use ::tests::bench::goal::{self, Goal};
 use serde_json::{Value, json};
-use tests::bench::figure::{grouped, middle, short};
-use tests::bench::goal::{self, Goal};
 
 use crate::load::Workload;
 use crate::run::Measured;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use tests::bench::processor::{self, Machine, Spent};
+use ::tests::bench::processor::{self, Machine, Spent};
 
 use crate::cluster::Cluster;
 use crate::footprint::{self, Footprint};

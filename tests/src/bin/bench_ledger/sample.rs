@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use tests::bench::figure::middle;
-use tests::bench::processor::Spent;
+use ::tests::bench::figure::middle;
+use ::tests::bench::processor::Spent;
 
 use crate::load::Workload;
 

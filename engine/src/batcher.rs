@@ -59,6 +59,7 @@ struct Live {
 
 impl Batcher<'_> {
     fn step(&mut self, mail: Mail) -> Until {
+        let began = Instant::now();
         for arrival in mail.arrivals {
             self.join(arrival);
         }
@@ -78,15 +79,18 @@ impl Batcher<'_> {
         self.prepare(&mut step);
         self.tell();
         if !step.parts.is_empty() {
-            let began = Instant::now();
+            let computing = Instant::now();
             self.compute(&step.parts);
             let prompts = step.parts.iter().filter(|part| part.tokens > 1);
-            self.pace.learn_step(began.elapsed(), prompts.map(|part| part.tokens).sum());
+            self.pace.learn_step(computing.elapsed(), prompts.map(|part| part.tokens).sum());
             self.tell();
         }
         let outlook = self.pace.outlook(self.scheduler.ahead());
         self.mailbox.foretell(outlook, self.scheduler.take_block_changes());
         metrics::gauge!("tokengrid_engine_tokens_saved").set(self.scheduler.saved_tokens() as f64);
+        if !step.parts.is_empty() {
+            count_time("tokengrid_engine_step_microseconds_total", began);
+        }
         until
     }
 
@@ -182,7 +186,10 @@ impl Batcher<'_> {
             let ids = &live.sequence.ids()[part.from..part.from + part.tokens];
             self.context.add(part.slot, part.from, ids, part.draws)?;
         }
-        self.context.decode()
+        let began = Instant::now();
+        let computed = self.context.decode();
+        count_time("tokengrid_engine_decode_microseconds_total", began);
+        computed
     }
 
     /// Ends a sequence that finished.
@@ -206,6 +213,11 @@ impl Batcher<'_> {
         let event = ending(&live);
         self.ended.push((live.events, event));
     }
+}
+
+/// What is outside the library's decode is the serving loop's own: the two counters tell its share.
+fn count_time(counter: &'static str, since: Instant) {
+    metrics::counter!(counter).increment(u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX));
 }
 
 fn give(events: &mpsc::Sender<Event>, frame: Frame) {

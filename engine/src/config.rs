@@ -47,6 +47,9 @@ pub enum Command {
     Tune(TuneArgs),
     /// Write a model in fewer bits to a new GGUF file
     Quantize(QuantizeArgs),
+    /// Load a model and draw a token: what `run` asks another process of this program to do first
+    #[command(hide = true)]
+    Try(TryArgs),
     /// Measure how near a model is to its original and sign a certificate; exits 1 when it earns no grade
     Align(AlignArgs),
 }
@@ -132,6 +135,9 @@ pub struct EngineArgs {
     /// How caches are stored, f16 or q8_0: half the memory, and answers a little further from the original's
     #[arg(long, env = "TOKENGRID_NODE_KV", default_value = "f16", value_parser = kv)]
     pub kv: KvType,
+    /// Memory that all models may take together, in MiB [default: what is free]
+    #[arg(long, env = "TOKENGRID_NODE_MEMORY_MIB")]
+    pub memory_mib: Option<u64>,
     /// Give no sequence more tokens a second: a cap for power or heat
     #[arg(long, env = "TOKENGRID_NODE_TOKENS_PER_SECOND_MAX", value_parser = clap::value_parser!(u32).range(1..))]
     pub tokens_per_second_max: Option<u32>,
@@ -204,6 +210,14 @@ pub struct QuantizeArgs {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// Options of `try`.
+#[derive(Debug, Args)]
+pub struct TryArgs {
+    /// The model: a folder with a manifest, or a GGUF file
+    #[arg(long)]
+    pub model: PathBuf,
 }
 
 /// Options of `align`.

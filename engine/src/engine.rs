@@ -43,10 +43,15 @@ pub struct EngineConfig {
 impl EngineConfig {
     /// What suits a model on a machine with this many threads.
     pub fn for_model(model: &Model, threads: usize) -> Self {
+        Self::for_context(model.context_tokens, threads)
+    }
+
+    /// What suits a model of this context, before it is loaded. *Units*: tokens.
+    pub fn for_context(context_tokens: usize, threads: usize) -> Self {
         Self {
             slots: 32,
             waiting_max: 64,
-            context_tokens: model.context_tokens.min(4096),
+            context_tokens: context_tokens.min(4096),
             threads,
             step_tokens_max: 512,
             chunk_tokens_max: 128,
@@ -54,6 +59,14 @@ impl EngineConfig {
             kv: KvType::F16,
             tokens_per_second_max: None,
         }
+    }
+
+    /// The context that it takes memory for.
+    pub fn shape(&self) -> Shape {
+        let Self { slots, context_tokens, threads, saved_bytes_max, kv, .. } = *self;
+        // The library makes no batch larger than all caches together.
+        let batch_tokens = self.step_tokens_max.max(slots).min(slots.saturating_mul(context_tokens));
+        Shape { slots, context_tokens, batch_tokens, threads, saved_bytes_max, kv }
     }
 }
 
@@ -115,21 +128,13 @@ impl Engine {
             let reason = format!("slots must be 1 to {SLOTS_MAX}, and their tokens more than 0");
             return Err(Error::Context { slots, context_tokens, reason });
         }
+        let shape = config.shape();
         let limits = Limits {
             slots_max: slots,
             waiting_max: config.waiting_max,
-            // The library makes no batch larger than all caches together.
-            step_tokens_max: config.step_tokens_max.max(slots).min(slots * context_tokens),
+            step_tokens_max: shape.batch_tokens,
             chunk_tokens_max: config.chunk_tokens_max.max(1),
             token_interval: config.tokens_per_second_max.map(|most| Duration::from_secs(1) / most.max(1)),
-        };
-        let shape = Shape {
-            slots,
-            context_tokens,
-            batch_tokens: limits.step_tokens_max,
-            threads: config.threads,
-            saved_bytes_max: config.saved_bytes_max,
-            kv: config.kv,
         };
         let mailbox = Arc::new(Mailbox::new(slots + config.waiting_max));
         let (started, start) = sync_mpsc::channel();

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use primitives::node_protocol::MESSAGE_BYTES_MAX;
 
+use crate::gguf::Fault;
+
 /// A request that is not taken; the caller's doing, or too much at once.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum Refused {
@@ -107,6 +109,22 @@ pub enum Error {
         /// What the file has.
         found: String,
     },
+    /// The weights' file is none that a model can be loaded from.
+    #[error("cannot load {path}: {fault}")]
+    Header {
+        /// The weights' file.
+        path: PathBuf,
+        /// What is wrong with it.
+        fault: Fault,
+    },
+    /// The library ends the process over these weights: a trial found out.
+    #[error("cannot load {path}: the library ends the process over it (signal {signal})")]
+    Deadly {
+        /// The weights' file.
+        path: PathBuf,
+        /// The signal that ended the trial.
+        signal: i32,
+    },
     /// The weights cannot be loaded.
     #[error("cannot load {path}: {reason}")]
     Weights {
@@ -114,6 +132,26 @@ pub enum Error {
         path: PathBuf,
         /// The library's words.
         reason: String,
+    },
+    /// A model would need more memory than there is left for models.
+    #[error(
+        "{path} needs {needed_mib} MiB of memory (weights {weights_mib}, caches {caches_mib}, computing {computing_mib}, saved states {states_mib}) and {available_mib} are left: fewer --slots, a shorter --context, a smaller --saved-mib, or fewer bits a weight need less"
+    )]
+    Memory {
+        /// The weights' file.
+        path: PathBuf,
+        /// All that it needs.
+        needed_mib: u64,
+        /// Of that, for weights.
+        weights_mib: u64,
+        /// Of that, for keys and values.
+        caches_mib: u64,
+        /// Of that, for a batch.
+        computing_mib: u64,
+        /// Of that, for saved states.
+        states_mib: u64,
+        /// What is left.
+        available_mib: u64,
     },
     /// The engine's memory cannot be had.
     #[error("cannot make a context of {slots} slots of {context_tokens} tokens: {reason}")]

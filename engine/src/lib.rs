@@ -23,8 +23,10 @@ pub mod bench;
 mod engine;
 mod error;
 mod generate;
+pub mod gguf;
 mod logprobs;
 mod mailbox;
+pub mod memory;
 mod model;
 pub mod node;
 mod pace;
@@ -37,6 +39,7 @@ mod scheduler;
 mod sequence;
 mod share;
 mod text;
+pub mod trial;
 pub mod tune;
 
 pub use crate::engine::{Engine, EngineConfig, EngineLoad, Event, RequestHandle};

@@ -10,10 +10,11 @@ use clap::Parser;
 use engine::backend::llama;
 use engine::bench::burst::{self, Burst, BurstRow};
 use engine::bench::{self, Row, Workload};
+use engine::memory::{self, Budget};
 use engine::node::identity::Identity;
 use engine::node::metrics::Endpoint;
 use engine::node::{Node, machine};
-use engine::{Engine, EngineConfig, Model};
+use engine::{Engine, EngineConfig, Model, trial};
 use primitives::clock::Clock;
 use primitives::id::Ids;
 use serde_json::json;
@@ -45,6 +46,7 @@ fn main() -> anyhow::Result<()> {
         Command::Run(args) => asynchronously(run(args, &ids)),
         Command::Bench(args) => asynchronously(async { LocalSet::new().run_until(bench(args)).await }),
         Command::Tune(args) => asynchronously(async { LocalSet::new().run_until(tuning::tune(args)).await }),
+        Command::Try(args) => Ok(trial::try_out(&args.model)?),
         Command::Quantize(args) => toolchain::quantize(&args),
         Command::Align(args) => {
             if !toolchain::align(&args, &ids)? {
@@ -111,7 +113,12 @@ async fn run(args: RunArgs, ids: &Ids) -> anyhow::Result<()> {
     let Some(control_plane) = args.control_plane.or(joined) else {
         bail!("which control plane? give --control-plane, or run `tokengrid-node join` first");
     };
-    let engines = args.model.iter().map(|path| start(path, &args.engine)).collect::<anyhow::Result<Vec<_>>>()?;
+    let mut budget = budget(&args.engine);
+    let engines = args.model.iter().map(|path| {
+        trial::run(path)?;
+        start(path, &args.engine, &mut budget)
+    });
+    let engines = engines.collect::<anyhow::Result<Vec<_>>>()?;
     let descriptor = machine::describe(args.about.name, args.about.tier, threads(args.engine.threads), &engines);
     // An empty variable of a compose file is no token.
     let join_token = args.join_token.filter(|token| !token.is_empty());
@@ -142,7 +149,7 @@ async fn run(args: RunArgs, ids: &Ids) -> anyhow::Result<()> {
 }
 
 async fn bench(args: BenchArgs) -> anyhow::Result<()> {
-    let engine = start(&args.model, &args.engine)?;
+    let engine = start(&args.model, &args.engine, &mut budget(&args.engine))?;
     let workload = Workload {
         prompt_tokens: args.prompt_tokens,
         output_tokens_max: args.output_tokens,
@@ -223,10 +230,17 @@ fn print_table(rows: &[Row]) {
     }
 }
 
-fn start(path: &Path, args: &EngineArgs) -> anyhow::Result<Arc<Engine>> {
+/// What all models may take together.
+fn budget(args: &EngineArgs) -> Budget {
+    let asked = args.memory_mib.map(|mib| mib.saturating_mul(1024 * 1024));
+    Budget::of(asked.or_else(memory::available).unwrap_or(u64::MAX))
+}
+
+fn start(path: &Path, args: &EngineArgs, budget: &mut Budget) -> anyhow::Result<Arc<Engine>> {
     let began = Instant::now();
+    tell_need(path, args, budget)?;
     let model = Arc::new(Model::load(path)?);
-    let config = sized(&model, args);
+    let config = sized(args, EngineConfig::for_model(&model, threads(args.threads)));
     let engine = Engine::start(model.clone(), config)?;
     tracing::info!(
         model = model.id,
@@ -239,19 +253,37 @@ fn start(path: &Path, args: &EngineArgs) -> anyhow::Result<Arc<Engine>> {
     Ok(Arc::new(engine))
 }
 
-/// The engine's size: what was asked for, or what suits the model.
-fn sized(model: &Model, args: &EngineArgs) -> EngineConfig {
-    let usual = EngineConfig::for_model(model, threads(args.threads));
-    EngineConfig {
-        slots: args.slots,
-        context_tokens: args.context.unwrap_or(usual.context_tokens),
-        step_tokens_max: args.step_tokens,
-        chunk_tokens_max: args.chunk_tokens,
-        saved_bytes_max: args.saved_mib.saturating_mul(1024 * 1024),
-        kv: args.kv,
-        tokens_per_second_max: args.tokens_per_second_max,
-        ..usual
-    }
+/// With what the command line says.
+fn sized(args: &EngineArgs, mut config: EngineConfig) -> EngineConfig {
+    config.slots = args.slots;
+    config.context_tokens = args.context.unwrap_or(config.context_tokens);
+    config.step_tokens_max = args.step_tokens;
+    config.chunk_tokens_max = args.chunk_tokens;
+    config.kv = args.kv;
+    config.saved_bytes_max = args.saved_mib.saturating_mul(1024 * 1024);
+    config.tokens_per_second_max = args.tokens_per_second_max;
+    config
+}
+
+/// Says what a model will need before it is loaded, and takes it from what there is.
+fn tell_need(path: &Path, args: &EngineArgs, budget: &mut Budget) -> anyhow::Result<()> {
+    let weights = Model::locate(path)?;
+    let need = budget.take(&weights, |header| {
+        let trained = header.number("context_length").and_then(|tokens| usize::try_from(tokens).ok());
+        sized(args, EngineConfig::for_context(trained.unwrap_or(usize::MAX), threads(args.threads))).shape()
+    })?;
+    let mib = |bytes: u64| bytes.div_ceil(1024 * 1024);
+    tracing::info!(
+        weights_mib = mib(need.weights),
+        caches_mib = mib(need.caches),
+        computing_mib = mib(need.computing),
+        saved_states_mib = mib(need.states),
+        needed_mib = mib(need.total()),
+        left_mib = budget.left() / (1024 * 1024),
+        "memory for {}",
+        weights.display()
+    );
+    Ok(())
 }
 
 /// The threads asked for, or as many as the machine runs at once.

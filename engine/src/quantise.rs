@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::backend::llama::quantise::{Precision, quantise};
 use crate::error::Error;
+use crate::gguf::Header;
 
 /// How often progress is told.
 const EVERY: Duration = Duration::from_millis(200);
@@ -40,6 +41,7 @@ pub fn run(
     if fs::canonicalize(from).ok() == fs::canonicalize(to).ok() {
         return Err(Error::Quantise { path: from.into(), reason: "it cannot be written over itself".into() });
     }
+    Header::read(from)?;
     let unfinished = to.with_extension("gguf.part");
     let expected = (bytes_before as f64 * precision.bits() / 16.0).max(1.0);
     let (ended, end) = channel();

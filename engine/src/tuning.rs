@@ -18,7 +18,7 @@ use crate::{sized, threads};
 pub async fn tune(args: TuneArgs) -> anyhow::Result<()> {
     let files = files(&args)?;
     let models = files.iter().map(|file| Model::load(file).map(Arc::new)).collect::<Result<Vec<_>, _>>()?;
-    let base = sized(&models[0], &args.engine);
+    let base = sized(&args.engine, EngineConfig::for_model(&models[0], threads(args.engine.threads)));
     let mut print = |tried: &Tried| {
         if !args.json {
             println!("{}", line(tried, &models));

@@ -34,6 +34,28 @@ async fn the_ledgers_bench_measures_every_side_and_finds_all_books_right() {
     assert!(fs::read_to_string(&chart).unwrap().trim_end().ends_with("</svg>"));
 }
 
+#[tokio::test]
+async fn the_engines_bench_makes_its_models_measures_our_side_and_says_who_is_absent() {
+    let folder = Folder::create();
+    let json = folder.join("engine.json");
+    // For Python, which makes the models.
+    let path = ("PATH".to_owned(), from_environment("PATH"));
+    let args = ["--tiny", "--json", json.to_str().unwrap()];
+    let (status, printed, complaint) = outcome_of("bench_engine", &args, &[path]).await;
+    assert!(status.success(), "{printed}{complaint}");
+
+    let figures: Value = serde_json::from_str(&fs::read_to_string(&json).unwrap()).unwrap();
+    let sides =
+        |side: &str| figures["figures"].as_array().unwrap().iter().filter(|figure| figure["side"] == side).count();
+    assert!(sides("ours") > 8 && sides("unbatched") == 2 && sides("llama_server") == 0, "{printed}");
+    let of =
+        |verdict: &str| figures["goals"].as_array().unwrap().iter().filter(|goal| goal["verdict"] == verdict).count();
+    assert_eq!(figures["goals"].as_array().unwrap().len(), 12);
+    assert_eq!(of("not measured"), 7, "six beside the rival, and the alignment:\n{printed}");
+    assert!(printed.contains("Absent: llama.cpp's server"), "{printed}");
+    assert!(fs::read_to_string(json.with_extension("svg")).unwrap().trim_end().ends_with("</svg>"));
+}
+
 #[cfg(debug_assertions)]
 #[tokio::test]
 async fn an_unoptimised_build_of_a_bench_refuses_to_tell_figures() {

@@ -6,6 +6,7 @@
 //! [`books`] says whether the money is right.
 //! Nothing here sleeps to be safe: [`wait`] waits for what happened, and fails when it does not.
 
+pub mod bench;
 pub mod books;
 pub mod client;
 pub mod control_plane;

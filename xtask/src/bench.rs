@@ -21,6 +21,7 @@ pub fn run(arguments: lexopt::Parser) -> anyhow::Result<()> {
     let surroundings = match noun {
         "ledger" => Surroundings::Postgres,
         "gateway" => Surroundings::Services,
+        "engine" => Surroundings::Node,
         _ => Surroundings::Bare,
     };
     experiment::run(&format!("bench_{noun}"), rest, surroundings)

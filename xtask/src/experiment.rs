@@ -12,13 +12,15 @@ use crate::packages::{self, Wanted};
 use crate::postgres::{self, Durability};
 use crate::progress::Steps;
 use crate::services::{Given, Services};
-use crate::{exit, process, progress, workspace};
+use crate::{exit, process, progress, up, workspace};
 
 /// What an experiment needs around it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Surroundings {
     /// Nothing.
     Bare,
+    /// The node that `cargo xtask up` builds, named by `--node`.
+    Node,
     /// A private, durable PostgreSQL with room for a bench, and its programs on PATH.
     Postgres,
     /// A private, durable PostgreSQL and a Redis.
@@ -64,6 +66,7 @@ pub fn run(name: &str, arguments: Vec<OsString>, surroundings: Surroundings) -> 
     let given = Given::default();
     let (steps, services, postgres) = match surroundings {
         Surroundings::Bare => (2, None, false),
+        Surroundings::Node => (3, None, false),
         Surroundings::Postgres => (3, None, true),
         Surroundings::Services => (4, Some(&given), false),
     };
@@ -76,6 +79,11 @@ pub fn run(name: &str, arguments: Vec<OsString>, surroundings: Surroundings) -> 
     let (_services, _postgres);
     match surroundings {
         Surroundings::Bare => {}
+        Surroundings::Node => {
+            // Everything, as for `up`: another set of packages has other features, and compiles the C++ library again.
+            up::build(&mut steps, &directory.log("node"), &["--bins"])?;
+            command.arg("--node").arg(workspace::program("tokengrid-node", "dev"));
+        }
         Surroundings::Postgres => {
             let sockets = directory.sockets(account.as_ref())?;
             let mut step = steps.begin("PostgreSQL");

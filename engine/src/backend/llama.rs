@@ -34,6 +34,7 @@ use llama_cpp_2::token::LlamaToken;
 use llama_cpp_2::{LogOptions, StateSeqError, send_logs_to_tracing};
 
 use crate::error::Error;
+use crate::gguf::Header;
 
 /// The most sequences that one context can hold.
 pub const SLOTS_MAX: usize = 256;
@@ -78,8 +79,9 @@ impl Weights {
     /// Reads a GGUF file.
     ///
     /// # Errors
-    /// When the file cannot be read as a model.
+    /// When the file cannot be read as a model. The header is checked first, since the library aborts on some that are broken.
     pub fn load(path: &Path) -> Result<Self, Error> {
+        Header::read(path)?;
         let model = LlamaModel::load_from_file(library(), path, &LlamaModelParams::default())
             .map_err(|error| Error::Weights { path: path.into(), reason: error.to_string() })?;
         Ok(Self { model })
@@ -165,6 +167,15 @@ impl KvType {
         match self {
             Self::F16 => "f16",
             Self::Q8_0 => "q8_0",
+        }
+    }
+
+    /// What so many numbers take. *Units*: bytes.
+    pub fn bytes(self, numbers: u64) -> u64 {
+        match self {
+            Self::F16 => numbers.saturating_mul(2),
+            // Thirty-two numbers and their scale of 16 bits.
+            Self::Q8_0 => numbers.saturating_mul(34).div_ceil(32),
         }
     }
 

@@ -93,6 +93,6 @@ fn what_cannot_be_measured_or_written_says_why() {
     assert!(matches!(itself, Err(Error::Quantise { .. })));
     let no_model = weights_file().with_file_name("manifest.json");
     let to = std::env::temp_dir().join("tokengrid-no-model.gguf");
-    assert!(matches!(quantise::run(&no_model, &to, Precision::Q8_0, 1, &mut |_| {}), Err(Error::Quantise { .. })));
+    assert!(matches!(quantise::run(&no_model, &to, Precision::Q8_0, 1, &mut |_| {}), Err(Error::Header { .. })));
     assert!(!to.exists());
 }

@@ -226,7 +226,7 @@ fn weights_that_the_manifest_does_not_pin_or_that_are_none_are_refused() {
     std::fs::write(dir.join(weights.file_name().unwrap()), b"GGUF, but not these").unwrap();
     assert!(matches!(Model::load(&dir), Err(Error::WrongWeights { .. })));
     std::fs::write(dir.join("other.gguf"), b"GGUF, but no model").unwrap();
-    assert!(matches!(Model::load(&dir.join("other.gguf")), Err(Error::Weights { .. })));
+    assert!(matches!(Model::load(&dir.join("other.gguf")), Err(Error::Header { .. })));
     assert!(matches!(Model::load(&dir.join("absent.gguf")), Err(Error::File { .. })));
     std::fs::write(dir.join("manifest.json"), b"{}").unwrap();
     assert!(matches!(Model::load(&dir), Err(Error::Json { .. })));

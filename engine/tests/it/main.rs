@@ -5,10 +5,14 @@
 mod align;
 mod backend;
 mod bundled;
+mod conformance;
 mod engine;
 mod form;
+mod gguf;
+mod memory;
 mod node;
 mod prefix;
+mod random;
 mod resume;
 mod tokeniser;
 mod tune;

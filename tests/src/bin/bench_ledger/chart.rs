@@ -2,8 +2,9 @@
 
 use std::fmt::Write;
 
+use ::tests::bench::figure::{grouped, short};
+
 use crate::load::Workload;
-use crate::report::{grouped, short};
 use crate::run::Measured;
 use crate::sample::Side;
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 
-use crate::processor;
+use ::tests::bench::processor;
 
 /// A cluster that runs already, and the databases that this process makes in it.
 #[derive(Clone, Debug)]

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use tokio::process::Command;
 
 use crate::ours::Books;
-use crate::processor;
+use ::tests::bench::processor;
 
 /// What such a process took. *Units*: bytes; seconds.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]

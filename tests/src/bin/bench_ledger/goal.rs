@@ -1,76 +1,16 @@
-//! The goals, and whether they hold.
+//! The ledger's goals, judged.
+
+use ::tests::bench::figure::{grouped, middle};
+use ::tests::bench::goal::{Goal, Sense};
 
 use crate::load::Workload;
 use crate::ours::ROWS_PER_JOB;
-use crate::report::grouped;
 use crate::run::Measured;
-use crate::sample::{Side, middle};
+use crate::sample::Side;
 
 const MIB: f64 = 1_048_576.0;
 /// Accounts that the memory's goal speaks of.
 const MANY_ACCOUNTS: usize = 1_000_000;
-
-/// Which way is better.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sense {
-    /// The more, the better.
-    AtLeast,
-    /// The less, the better.
-    AtMost,
-}
-
-/// What must hold, what is hoped for, and what was measured.
-#[derive(Clone, Debug)]
-pub struct Goal {
-    pub what: String,
-    pub sense: Sense,
-    pub must: f64,
-    pub stretch: Option<f64>,
-    pub measured: Option<f64>,
-    /// Why it was not measured, or what to know about the figure.
-    pub remark: String,
-}
-
-/// How a goal stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// Even what is hoped for.
-    Stretch,
-    /// What must be.
-    Holds,
-    /// Not what must be.
-    Fails,
-    /// There is no figure.
-    Unmeasured,
-}
-
-impl Verdict {
-    /// For people.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Stretch => "holds, the stretch too",
-            Self::Holds => "holds",
-            Self::Fails => "does not hold",
-            Self::Unmeasured => "not measured",
-        }
-    }
-}
-
-impl Goal {
-    /// How it stands.
-    pub fn verdict(&self) -> Verdict {
-        let Some(measured) = self.measured else { return Verdict::Unmeasured };
-        let meets = |bound: f64| match self.sense {
-            Sense::AtLeast => measured >= bound,
-            Sense::AtMost => measured <= bound,
-        };
-        match (meets(self.must), self.stretch.is_some_and(meets)) {
-            (true, true) => Verdict::Stretch,
-            (true, false) => Verdict::Holds,
-            (false, _) => Verdict::Fails,
-        }
-    }
-}
 
 /// Every goal of the ledger's speed, size and memory, judged.
 pub fn judge(measured: &Measured) -> Vec<Goal> {
@@ -173,27 +113,4 @@ fn own(measured: &Measured, judge: &mut impl FnMut(&str, Sense, f64, Option<f64>
 
 fn ratio(of: Option<f64>, by: Option<f64>) -> Option<f64> {
     Some(of? / by.filter(|by| *by > 0.0)?)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_goal_holds_at_its_very_bound_and_says_what_it_lacks() {
-        let goal = |sense, measured| Goal {
-            what: String::new(),
-            sense,
-            must: 12.0,
-            stretch: Some(if sense == Sense::AtLeast { 25.0 } else { 6.0 }),
-            measured,
-            remark: String::new(),
-        };
-        assert_eq!(goal(Sense::AtLeast, Some(12.0)).verdict(), Verdict::Holds);
-        assert_eq!(goal(Sense::AtLeast, Some(25.0)).verdict(), Verdict::Stretch);
-        assert_eq!(goal(Sense::AtLeast, Some(11.9)).verdict(), Verdict::Fails);
-        assert_eq!(goal(Sense::AtMost, Some(12.1)).verdict(), Verdict::Fails);
-        assert_eq!(goal(Sense::AtMost, Some(6.0)).verdict(), Verdict::Stretch);
-        assert_eq!(goal(Sense::AtMost, None).verdict(), Verdict::Unmeasured);
-    }
 }

@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use ::tests::bench::processor::Spent;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::processor::Spent;
 use crate::sample::Sample;
 
 /// What a transfer or a job is about. *Units*: nanos of a dollar.

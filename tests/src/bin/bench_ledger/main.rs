@@ -17,7 +17,6 @@ mod pgbench;
 mod pgledger;
 mod plain;
 mod plan;
-mod processor;
 mod progress;
 mod raw;
 mod report;

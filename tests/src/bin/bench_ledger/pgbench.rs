@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
+use ::tests::bench::processor::Spent;
 use anyhow::Context;
 use tokio::process::Command;
 
-use crate::processor::Spent;
 use crate::sample::Sample;
 
 /// What it is, for the table's notes.

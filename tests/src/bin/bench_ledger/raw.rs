@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use ::tests::bench::processor::Spent;
 use primitives::clock::Clock;
 use primitives::id::{Ids, TransferId};
 use sqlx::types::Uuid;
 use sqlx::{Connection, Executor, PgConnection};
 use tokio::task::JoinSet;
 
-use crate::processor::Spent;
 use crate::sample::Sample;
 
 /// What it is, for the table's notes.

@@ -2,12 +2,13 @@
 
 use std::fmt::Write;
 
+use ::tests::bench::figure::{grouped, middle, short};
+use ::tests::bench::goal::{self, Goal};
 use serde_json::{Value, json};
 
-use crate::goal::{Goal, Sense};
 use crate::load::Workload;
 use crate::run::Measured;
-use crate::sample::{Sample, Side, median, middle};
+use crate::sample::{Sample, Side, median};
 use crate::{ours, pgbench, pgledger, plain, raw, tigerbeetle};
 
 /// Sides in the order in which people compare them, with what they are.
@@ -44,7 +45,7 @@ pub fn markdown(measured: &Measured, goals: &[Goal]) -> String {
     );
     rates(&mut out, measured);
     ratios(&mut out, measured);
-    verdicts(&mut out, goals);
+    line(&mut out, &format!("## Goals\n\n{}", goal::markdown(goals)));
     notes(&mut out, measured);
     out
 }
@@ -113,28 +114,6 @@ fn ratios(out: &mut String, measured: &Measured) {
     line(out, "");
 }
 
-fn verdicts(out: &mut String, goals: &[Goal]) {
-    line(out, "## Goals\n");
-    line(out, "| goal | must | stretch | measured | verdict | |");
-    line(out, "|---|---:|---:|---:|---|---|");
-    for goal in goals {
-        let sign = if goal.sense == Sense::AtLeast { "≥" } else { "≤" };
-        let stretch = goal.stretch.map_or("–".to_owned(), |stretch| format!("{sign} {}", short(stretch)));
-        let measured = goal.measured.map_or("–".to_owned(), short);
-        let remark = &goal.remark;
-        line(
-            out,
-            &format!(
-                "| {} | {sign} {} | {stretch} | {measured} | {} | {remark} |",
-                goal.what,
-                short(goal.must),
-                goal.verdict().as_str(),
-            ),
-        );
-    }
-    line(out, "");
-}
-
 fn notes(out: &mut String, measured: &Measured) {
     let samples = &measured.samples;
     line(out, "## What is what\n");
@@ -187,16 +166,6 @@ pub fn json(measured: &Measured, goals: &[Goal]) -> String {
             })
         })
         .collect();
-    let goals: Vec<Value> = goals
-        .iter()
-        .map(|goal| {
-            json!({
-                "goal": goal.what, "sense": if goal.sense == Sense::AtLeast { "at_least" } else { "at_most" },
-                "must": goal.must, "stretch": goal.stretch, "measured": goal.measured,
-                "verdict": goal.verdict().as_str(), "remark": goal.remark,
-            })
-        })
-        .collect();
     let document = json!({
         "bench": "ledger", "plan": plan.name, "rounds": measured.rounds, "window_seconds": plan.window.as_secs_f64(),
         "accounts": plan.accounts, "seconds": measured.seconds, "processors": measured.processors, "others_share": measured.others_share,
@@ -204,7 +173,7 @@ pub fn json(measured: &Measured, goals: &[Goal]) -> String {
             "version": measured.postgres_version,
             "settings": measured.settings.iter().cloned().collect::<std::collections::BTreeMap<_, _>>(),
         },
-        "fdatasync_seconds_by_round": measured.syncs, "cells": cells, "goals": goals,
+        "fdatasync_seconds_by_round": measured.syncs, "cells": cells, "goals": goal::json(goals),
         "filled": {
             "transfers": filled.rows, "bytes": filled.bytes, "bytes_per_transfer": filled.bytes_per_transfer,
             "bytes_per_job_row": filled.bytes_per_job_row, "account_bytes": filled.account_bytes, "opened": filled.opened, "restarted": filled.restarted,
@@ -237,37 +206,4 @@ fn cpu(sample: Option<Sample>) -> String {
 
 fn times(ratio: f64) -> String {
     format!("{}×", short(ratio))
-}
-
-/// Three figures that count, thousands grouped.
-pub fn short(figure: f64) -> String {
-    match figure.abs() {
-        100.0.. => grouped(figure),
-        10.0.. => format!("{figure:.1}"),
-        _ => format!("{figure:.2}"),
-    }
-}
-
-/// Whole, with commas between thousands.
-pub fn grouped(figure: f64) -> String {
-    let digits = format!("{figure:.0}");
-    let mut out = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index) % 3 == 0 {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn figures_are_short() {
-        assert_eq!([0.187, 3.0, 27.44, 151.2, 33_312.4].map(short), ["0.19", "3.00", "27.4", "151", "33,312"]);
-        assert_eq!([0.4, 999.0, 1_000_000.0].map(grouped), ["0", "999", "1,000,000"]);
-    }
 }

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use ::tests::bench::processor::{self, Machine, Spent};
+
 use crate::cluster::Cluster;
 use crate::footprint::{self, Footprint};
 use crate::load::{self, Load, Workload};
@@ -13,11 +15,10 @@ use crate::pgbench::Tpcb;
 use crate::pgledger::{self, Pgledger};
 use crate::plain::Plain;
 use crate::plan::{CONNECTIONS_MAX, Plan};
-use crate::processor::Machine;
 use crate::progress::Progress;
 use crate::raw::Raw;
 use crate::sample::{Sample, Samples, Side};
-use crate::{disk, processor, tigerbeetle};
+use crate::{disk, tigerbeetle};
 
 /// How often the disk is asked in each round.
 const SYNCS: usize = 200;
@@ -144,7 +145,7 @@ pub async fn measure(cluster: &Cluster, plan: Plan, rivals: &Rivals) -> anyhow::
         filled_from: filled.opened.accounts as u64,
         filled_answered,
     };
-    let machine = Machine::now(cluster.postmaster);
+    let machine = Machine::now(Spent::now(cluster.postmaster).total());
     let (mut samples, mut syncs, mut rounds, mut longest) = (Samples::default(), Vec::new(), 0, Duration::ZERO);
     while rounds < plan.rounds && (rounds == 0 || progress.elapsed() + longest <= plan.last_round) {
         let began = progress.elapsed();
@@ -156,7 +157,7 @@ pub async fn measure(cluster: &Cluster, plan: Plan, rivals: &Rivals) -> anyhow::
         rounds += 1;
         longest = longest.max(progress.elapsed() - began);
     }
-    let others_share = Machine::now(cluster.postmaster).others_share_since(machine);
+    let others_share = Machine::now(Spent::now(cluster.postmaster).total()).others_share_since(machine);
     progress.part("checking the books");
     let absent = sides.absent();
     let (faults, verified) = sides.audit(&plan).await?;

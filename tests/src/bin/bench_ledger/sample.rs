@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use ::tests::bench::figure::middle;
+use ::tests::bench::processor::Spent;
+
 use crate::load::Workload;
-use crate::processor::Spent;
 
 /// Who is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -148,24 +150,9 @@ pub fn median(rounds: &[Sample]) -> Sample {
     }
 }
 
-/// The median, of two middle ones the mean.
-pub fn middle(mut figures: Vec<f64>) -> Option<f64> {
-    figures.sort_by(f64::total_cmp);
-    let last = figures.len().checked_sub(1)?;
-    Some((figures[last / 2] + figures[last.div_ceil(2)]) / 2.0)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn medians_ignore_one_bad_round() {
-        assert_eq!(middle(vec![]), None);
-        assert_eq!(middle(vec![3.0]), Some(3.0));
-        assert_eq!(middle(vec![9.0, 1.0]), Some(5.0));
-        assert_eq!(middle(vec![2.0, 900.0, 1.0]), Some(2.0));
-    }
 
     #[test]
     fn a_sample_tells_rates_latencies_and_processor_time_an_operation() {

@@ -5,18 +5,23 @@ use std::fs;
 /// Processor time so far. *Units*: seconds.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Spent {
-    /// PostgreSQL, all its processes.
+    /// A server, with its children.
     pub server: f64,
-    /// This process and its children that have ended, such as pgbench.
+    /// This process and its children that have ended.
     pub client: f64,
 }
 
 impl Spent {
     /// As of now.
-    pub fn now(postmaster: u32) -> Self {
+    pub fn now(server: u32) -> Self {
         let ticks = ticks_a_second();
         let own = Times::of(std::process::id()).map_or(0, |times| times.own + times.ended_children);
-        Self { server: server_ticks(postmaster) as f64 / ticks, client: own as f64 / ticks }
+        Self { server: server_ticks(server) as f64 / ticks, client: own as f64 / ticks }
+    }
+
+    /// Both together.
+    pub fn total(self) -> f64 {
+        self.server + self.client
     }
 
     /// Since `before`.
@@ -34,16 +39,15 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// As of now.
-    pub fn now(postmaster: u32) -> Self {
+    /// As of now; `ours` is what of it was ours, in seconds.
+    pub fn now(ours: f64) -> Self {
         let stat = fs::read_to_string("/proc/stat").unwrap_or_default();
         // *Source*: proc(5): user, nice, system, idle, iowait, irq, softirq, steal; guests are in user.
         let line = stat.lines().next().unwrap_or_default().split_whitespace().skip(1).take(8);
         let ticks: Vec<f64> = line.filter_map(|ticks| ticks.parse().ok()).collect();
         let idle: f64 = ticks.iter().skip(3).take(2).sum();
         let all: f64 = ticks.iter().sum();
-        let Spent { server, client } = Spent::now(postmaster);
-        Self { busy: all - idle, all, ours: (server + client) * ticks_a_second() }
+        Self { busy: all - idle, all, ours: ours * ticks_a_second() }
     }
 
     /// The share of the processors that others took since `before`: the less, the truer the figures.
@@ -58,12 +62,17 @@ fn ticks_a_second() -> f64 {
     unsafe { libc::sysconf(libc::_SC_CLK_TCK) }.max(1) as f64
 }
 
-/// Ticks of the postmaster, of its children, and of those that have ended.
-fn server_ticks(postmaster: u32) -> u64 {
-    let Some(parent) = Times::of(postmaster) else { return 0 };
+/// What this process and its children did so far. *Units*: seconds.
+pub fn own_and_children() -> f64 {
+    server_ticks(std::process::id()) as f64 / ticks_a_second()
+}
+
+/// Ticks of a process, of its children, and of those that have ended.
+fn server_ticks(pid: u32) -> u64 {
+    let Some(parent) = Times::of(pid) else { return 0 };
     let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
     let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    let children: u64 = pids.filter_map(Times::of).filter(|times| times.parent == postmaster).map(|t| t.own).sum();
+    let children: u64 = pids.filter_map(Times::of).filter(|times| times.parent == pid).map(|t| t.own).sum();
     parent.own + parent.ended_children + children
 }
 

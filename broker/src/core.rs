@@ -271,6 +271,7 @@ impl Core {
     }
 
     fn heartbeat(&mut self, now: DateTime<Utc>, node_id: NodeId, load: Load) {
+        let more = self.fleet.resize(node_id, &load.models, self.settings.backlog);
         let Some(node) = self.fleet.node_mut(node_id) else { return };
         // Placement asks neither for the outlook nor for the blocks yet.
         node.load = Load { models: Vec::new(), ..load };
@@ -282,6 +283,7 @@ impl Core {
                 run.expires_at = now + self.settings.lease_ttl;
             }
         }
+        self.changed.extend(more);
     }
 
     fn goodbye(&mut self, now: DateTime<Utc>, node_id: NodeId) {

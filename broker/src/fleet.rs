@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use primitives::id::{JobId, NodeId, ProviderId};
-use primitives::node_protocol::Load;
+use primitives::node_protocol::{Load, ModelLoad};
 
 use crate::Settings;
 use crate::cell::{Cell, CellSnapshot, Measured, ModelAvailability};
@@ -85,6 +85,23 @@ impl Fleet {
             }
         }
         Some(models)
+    }
+
+    /// A node's cells take as many jobs as it says now, and never more than its descriptor. Returns the models of those that
+    /// take more than before.
+    pub fn resize(&mut self, node_id: NodeId, loads: &[ModelLoad], backlog: u32) -> Vec<String> {
+        let Some(node) = self.nodes.get_mut(&node_id) else { return Vec::new() };
+        let mut grown = Vec::new();
+        for load in loads {
+            let Some((cell, slots)) = node.cells.get_mut(&load.model).zip(load.slots) else { continue };
+            // A cell that cannot answer keeps no backlog either.
+            let capacity = if slots == 0 { 0 } else { slots.min(cell.slots).saturating_add(backlog) };
+            if capacity > cell.capacity {
+                grown.push(load.model.clone());
+            }
+            cell.capacity = capacity;
+        }
+        grown
     }
 
     pub fn is_empty(&self) -> bool {

@@ -7,6 +7,7 @@
 //!    and their distributions are [compared](compare). Neither leads the other astray, so every position counts.
 //! 3. *The same calls*: both answer requests with tools on their own, and [whether they call, and with valid arguments](calls), is compared.
 
+pub mod beside;
 pub mod calls;
 pub mod certificate;
 pub mod compare;
@@ -24,7 +25,7 @@ use crate::align::prompts::{Prompt, Prompts};
 use crate::backend::llama::KvType;
 use crate::error::Error;
 use crate::generate::generate;
-use crate::{Engine, EngineConfig, Model};
+use crate::{Engine, EngineConfig, Model, Upstream};
 
 /// The most tokens that the original writes to one prompt.
 const ANSWER_TOKENS_MAX: u32 = 160;
@@ -93,6 +94,31 @@ pub fn measure(
         Some(calls::compare(reference, candidate, &requests, threads, kv, told)?)
     };
     Ok(Alignment { agreement, calls })
+}
+
+/// Measures an engine beside this program against the original. That it reads the same tokens is what [ready](Upstream::ready)
+/// means; calls are not compared, since what it says of one request depends on what it draws before.
+///
+/// Must be called in a runtime that somebody else drives.
+///
+/// # Errors
+/// As of [`measure`].
+pub fn measure_beside(
+    reference: &Arc<Model>,
+    upstream: &Upstream,
+    prompts: &Path,
+    effort: Effort,
+    threads: usize,
+    told: &mut dyn FnMut(&str, f64),
+) -> Result<Alignment, Error> {
+    let prompts = Prompts::read(prompts, reference)?;
+    let longest = prompts.all.iter().map(|prompt| prompt.ids.len()).max().unwrap_or(0);
+    // The upstream makes one token after the longest beginning.
+    let room = reference.context_tokens.min(upstream.context_tokens().saturating_sub(1));
+    let context_tokens = room.min(longest + ANSWER_TOKENS_MAX as usize);
+    let texts = answers(reference, &prompts, effort.positions, context_tokens, threads, told)?;
+    let agreement = beside::compare(reference, upstream, &texts, threads, told)?;
+    Ok(Alignment { agreement, calls: None })
 }
 
 /// Byte for byte the same vocabulary, ends and template.

@@ -157,7 +157,7 @@ impl Batcher<'_> {
         let mut drawn = 0;
         for part in parts.iter().filter(|part| part.draws) {
             let live = self.live.get_mut(&part.id).expect("the scheduler plans live sequences");
-            let frame = live.sequence.draw(self.context.logits(drawn), self.model);
+            let frame = live.sequence.draw(self.context.logits(drawn), self.model.words());
             drawn += 1;
             match frame {
                 Ok(frame) => {

@@ -91,9 +91,23 @@ pub struct RunArgs {
     /// What the node says of itself.
     #[command(flatten)]
     pub about: AboutArgs,
-    /// Models to serve: folders with a manifest, or GGUF files
-    #[arg(long, env = "TOKENGRID_NODE_MODEL", value_delimiter = ',', num_args = 1.., required = true)]
+    /// Models to serve with the bundled engine: folders with a manifest, or GGUF files
+    #[arg(
+        long,
+        env = "TOKENGRID_NODE_MODEL",
+        value_delimiter = ',',
+        num_args = 1..,
+        required_unless_present = "upstream"
+    )]
     pub model: Vec<PathBuf>,
+    /// A model that an engine of yours serves over an OpenAI-compatible API: the model's folder (manifest and tokenizer, no
+    /// weights), `=`, the engine's address, and behind `#` the model's name there if it serves several
+    #[arg(long, env = "TOKENGRID_NODE_UPSTREAM", value_delimiter = ',', num_args = 1.., value_parser = upstream)]
+    #[arg(value_name = "FOLDER=URL[#NAME]")]
+    pub upstream: Vec<UpstreamArg>,
+    /// File with the key that the engine of --upstream asks for
+    #[arg(long, env = "TOKENGRID_NODE_UPSTREAM_KEY_FILE", requires = "upstream")]
+    pub upstream_key_file: Option<PathBuf>,
     /// How the engine is sized.
     #[command(flatten)]
     pub engine: EngineArgs,
@@ -106,13 +120,44 @@ pub struct RunArgs {
     /// How long running work may take to end after SIGTERM
     #[arg(long, env = "TOKENGRID_NODE_DRAIN_SECONDS", default_value_t = 30)]
     pub drain_seconds: u64,
-    /// Serve Prometheus metrics on this port of 127.0.0.1
+    /// End the serving part, to be started again, when one step of an engine takes longer
+    #[arg(long, env = "TOKENGRID_NODE_STEP_MS_MAX", default_value_t = 120_000)]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..))]
+    pub step_ms_max: u64,
+    /// Set for the serving part by the program that looks after it: how often it was started before
+    #[arg(long, hide = true)]
+    pub restarts: Option<u32>,
+    /// Serve Prometheus metrics (/metrics) and readiness (/readyz) on this port of 127.0.0.1
     #[arg(long, env = "TOKENGRID_NODE_METRICS_PORT")]
     pub metrics_port: Option<u16>,
 }
 
+/// A model that another engine serves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpstreamArg {
+    /// The model's folder.
+    pub model: PathBuf,
+    /// The engine's address.
+    pub url: String,
+    /// The model's name there.
+    pub name: Option<String>,
+}
+
+fn upstream(text: &str) -> Result<UpstreamArg, String> {
+    let (model, rest) = text.split_once('=').ok_or("it must be FOLDER=URL, such as models/a=http://127.0.0.1:8000")?;
+    let (url, name) = match rest.split_once('#') {
+        Some((url, name)) => (url, Some(name.to_owned())),
+        None => (rest, None),
+    };
+    if url.starts_with("http://") || url.starts_with("https://") {
+        Ok(UpstreamArg { model: model.into(), url: url.to_owned(), name })
+    } else {
+        Err(format!("{url} is no address such as http://127.0.0.1:8000"))
+    }
+}
+
 /// How engines are sized.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct EngineArgs {
     /// Sequences decoded at once, of each model
     #[arg(long, env = "TOKENGRID_NODE_SLOTS", default_value_t = 32)]
@@ -227,8 +272,11 @@ pub struct AlignArgs {
     #[arg(long)]
     pub reference: PathBuf,
     /// The model to measure: a GGUF file
-    #[arg(long)]
-    pub model: PathBuf,
+    #[arg(long, required_unless_present = "upstream")]
+    pub model: Option<PathBuf>,
+    /// The engine to measure instead, which serves the model of this folder: as of `run`
+    #[arg(long, conflicts_with = "model", value_parser = upstream, value_name = "FOLDER=URL[#NAME]")]
+    pub upstream: Option<UpstreamArg>,
     /// Conversations to answer, one JSON object with `messages` (and `tools`) a line [default: heldout.jsonl beside the original]
     #[arg(long)]
     pub prompts: Option<PathBuf>,

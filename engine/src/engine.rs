@@ -6,7 +6,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use primitives::node_protocol::{BLOCK_NEWS_MAX, FinishReason, ModelLoad, Terms, Work};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
+use tokio::task::JoinSet;
 
 use crate::backend::llama::{KvType, SLOTS_MAX, Shape};
 use crate::batcher;
@@ -159,7 +160,7 @@ impl Engine {
     /// See [`Refused`].
     pub fn submit(&self, mut work: Work) -> Result<RequestHandle, Refused> {
         let Terms { cache_salt, priority, first_token_within_ms } = std::mem::take(&mut work.terms);
-        let sequence = Sequence::try_new(work, &self.model, self.config.context_tokens)?;
+        let sequence = Sequence::try_new(work, self.model.words(), self.config.context_tokens)?;
         let salt = cache_salt.filter(|_| self.model.weights().shares_prefixes());
         let prefix = Prefix::new(salt, sequence.ids().to_vec());
         let due = first_token_within_ms.map(|within| Instant::now() + Duration::from_millis(within.into()));
@@ -167,7 +168,7 @@ impl Engine {
         // One event a step at most, the leftover of a resumed text, and the ending: so sending never waits.
         let (sender, events) = mpsc::channel(sequence.output_left() + 3);
         let id = self.mailbox.submit(sequence, prefix, rank, sender)?;
-        Ok(RequestHandle { id, events, mailbox: self.mailbox.clone() })
+        Ok(RequestHandle::new(events, Ongoing::Sequence { id, mailbox: self.mailbox.clone() }))
     }
 
     /// What it is doing, as of the last step.
@@ -188,7 +189,12 @@ impl Engine {
     pub fn news(&self) -> ModelLoad {
         let outlook = self.mailbox.outlook();
         let (blocks_added, blocks_removed) = self.mailbox.block_news(BLOCK_NEWS_MAX);
-        ModelLoad { model: self.model.id.clone(), outlook, blocks_added, blocks_removed }
+        ModelLoad { model: self.model.id.clone(), outlook, blocks_added, blocks_removed, slots: None }
+    }
+
+    /// How long the step that it computes has taken so far; none between steps.
+    pub fn busy_for(&self) -> Option<Duration> {
+        self.mailbox.busy_since().map(|began| began.elapsed())
     }
 
     /// Whether its thread lives; once it does not, it never will again.
@@ -225,12 +231,34 @@ impl fmt::Debug for Engine {
 
 /// One request's events. Dropping it cancels the request.
 pub struct RequestHandle {
-    id: SequenceId,
     events: mpsc::Receiver<Event>,
-    mailbox: Arc<Mailbox>,
+    ongoing: Ongoing,
+}
+
+/// What goes on for a request.
+pub(crate) enum Ongoing {
+    /// A sequence in our own engine.
+    Sequence {
+        /// Its name there.
+        id: SequenceId,
+        /// The engine's.
+        mailbox: Arc<Mailbox>,
+    },
+    /// A request at an upstream, in a task that ends with the handle.
+    Exchange {
+        /// Asks it to end.
+        cancelled: Arc<Notify>,
+        /// The task.
+        _task: JoinSet<()>,
+    },
 }
 
 impl RequestHandle {
+    /// Over the events of what goes on.
+    pub(crate) fn new(events: mpsc::Receiver<Event>, ongoing: Ongoing) -> Self {
+        Self { events, ongoing }
+    }
+
     /// The next event; none after the ending, or when the engine stopped before it.
     pub async fn next(&mut self) -> Option<Event> {
         self.events.recv().await
@@ -241,9 +269,13 @@ impl RequestHandle {
         self.events.blocking_recv()
     }
 
-    /// Frees the sequence and its cache before the next step. [`Event::Cancelled`] follows, unless it ended before.
+    /// Frees what the request holds, a sequence and its cache before the next step. [`Event::Cancelled`] follows, unless it
+    /// ended before.
     pub fn cancel(&self) {
-        self.mailbox.cancel(self.id);
+        match &self.ongoing {
+            Ongoing::Sequence { id, mailbox } => mailbox.cancel(*id),
+            Ongoing::Exchange { cancelled, .. } => cancelled.notify_one(),
+        }
     }
 }
 

@@ -70,6 +70,20 @@ pub enum Refused {
         /// How many are.
         most: u8,
     },
+    /// The engine behind this node would not do it as it is meant.
+    #[error("the {engine} behind this node cannot do {what}")]
+    Upstream {
+        /// Which engine.
+        engine: &'static str,
+        /// What it cannot do.
+        what: &'static str,
+    },
+    /// The engine behind this node does not answer.
+    #[error("the engine behind this node is not ready: {reason}")]
+    NotReady {
+        /// Why.
+        reason: String,
+    },
     /// More text was delivered than the resumed tokens make, or half a character.
     #[error("resumed tokens make {made} bytes of text, which cannot go on from byte {delivered}")]
     ResumeText {
@@ -99,10 +113,10 @@ pub enum Error {
         /// Where and why.
         source: serde_json::Error,
     },
-    /// The weights are not those of the manifest.
+    /// The weights or the tokenizer are not those of the manifest.
     #[error("{path} has SHA-256 {found}, but its manifest says {expected}")]
     WrongWeights {
-        /// The weights' file.
+        /// The file.
         path: PathBuf,
         /// What the manifest says.
         expected: String,
@@ -235,6 +249,14 @@ pub enum Error {
         code: String,
         /// What to do.
         message: String,
+    },
+    /// An engine that the provider runs cannot be used.
+    #[error("cannot use the engine at {url}: {reason}")]
+    Upstream {
+        /// Where it is.
+        url: String,
+        /// Why.
+        reason: String,
     },
     /// The engine of a model died.
     #[error("the engine of {model} has stopped")]

@@ -10,6 +10,8 @@
 //!                                         └ text: bytes → characters, stop texts (pure)
 //! ```
 //!
+//! Beside it stands [`upstream`]: an engine that the provider already runs gives the same events for the same work.
+//!
 //! Requests join and leave the running batch at every step. Prompts come in chunks beside decoding, and none is computed
 //! twice while a slot or a saved state holds its beginning, under the same salt. A cancelled request is gone before the next
 //! step. What is absent: no prompt or output is ever logged or stored, and no other room is known; the
@@ -41,8 +43,11 @@ mod share;
 mod text;
 pub mod trial;
 pub mod tune;
+pub mod upstream;
+mod words;
 
 pub use crate::engine::{Engine, EngineConfig, EngineLoad, Event, RequestHandle};
 pub use crate::error::{Error, Refused};
 pub use crate::model::Model;
 pub use crate::sequence::{Frame, Usage};
+pub use crate::upstream::{Upstream, UpstreamConfig};

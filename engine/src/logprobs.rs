@@ -2,20 +2,20 @@
 
 use primitives::node_protocol::{TokenLogprob, TokenLogprobs};
 
-use crate::model::Model;
+use crate::words::Words;
 
 /// The most likely tokens that are told beside a drawn one.
 pub const TOP_MAX: u8 = 20;
 
 /// The drawn token and the likeliest `top`, by these logits, as the model gave them.
-pub fn logprobs(logits: &[f32], drawn: u32, top: u8, model: &Model) -> TokenLogprobs {
+pub fn logprobs(logits: &[f32], drawn: u32, top: u8, words: &Words) -> TokenLogprobs {
     let greatest = logits.iter().copied().filter(|logit| !logit.is_nan()).fold(f32::NEG_INFINITY, f32::max);
     let shares = logits.iter().filter(|logit| !logit.is_nan());
     let sum: f64 = shares.map(|logit| f64::from(logit - greatest).exp()).sum();
     let whole = f64::from(greatest) + sum.ln();
     let token = |id: u32| TokenLogprob {
         id,
-        bytes: model.piece(id).to_vec(),
+        bytes: words.piece(id).to_vec(),
         // JSON has no infinity; nothing is less likely than this.
         logprob: (f64::from(logits[id as usize]) - whole).max(-9_999.0) as f32,
     };

@@ -69,6 +69,8 @@ struct State {
     running: usize,
     outlook: Option<Outlook>,
     blocks: Announcements,
+    /// Since when the engine's thread has been away with mail.
+    busy_since: Option<Instant>,
     stopped: bool,
 }
 
@@ -132,9 +134,15 @@ impl Mailbox {
         (state.live, state.running)
     }
 
-    /// Takes the mail, waiting for some if there is time; none when the engine is to stop.
+    /// Since when the engine's thread has been computing; none while it waits.
+    pub fn busy_since(&self) -> Option<Instant> {
+        self.lock().busy_since
+    }
+
+    /// Takes the mail, waiting for some if there is time; none when the engine is to stop. Until the next call the engine is busy.
     pub fn take(&self, until: Until) -> Option<Mail> {
         let mut state = self.lock();
+        state.busy_since = None;
         loop {
             if state.stopped {
                 return None;
@@ -142,14 +150,14 @@ impl Mailbox {
             let empty = state.mail.arrivals.is_empty() && state.mail.cancelled.is_empty();
             state = match until {
                 Until::Mail if empty => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
-                Until::Instant(instant) if empty => {
+                Until::Instant(instant) if empty && instant > Instant::now() => {
                     let left = instant.saturating_duration_since(Instant::now());
-                    if left.is_zero() {
-                        return Some(Mail::default());
-                    }
                     self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0
                 }
-                _ => return Some(std::mem::take(&mut state.mail)),
+                _ => {
+                    state.busy_since = Some(Instant::now());
+                    return Some(std::mem::take(&mut state.mail));
+                }
             };
         }
     }

@@ -2,6 +2,7 @@
 
 use std::os::unix::process::CommandExt;
 use std::path::Path;
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,27 +13,26 @@ use engine::bench::burst::{self, Burst, BurstRow};
 use engine::bench::{self, Row, Workload};
 use engine::memory::{self, Budget};
 use engine::node::identity::Identity;
-use engine::node::metrics::Endpoint;
-use engine::node::{Node, machine};
+use engine::node::machine;
 use engine::{Engine, EngineConfig, Model, trial};
 use primitives::clock::Clock;
 use primitives::id::Ids;
 use serde_json::json;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
 use tokio::task::LocalSet;
 use tracing_subscriber::EnvFilter;
 
 mod config;
+mod run;
+mod supervisor;
 mod toolchain;
 mod tuning;
 
-use config::{BenchArgs, Cli, Command, EngineArgs, JoinArgs, LogFormat, RunArgs};
+use config::{BenchArgs, Cli, Command, EngineArgs, JoinArgs, LogFormat};
 
 /// Some microseconds: longer than the gap between two operators of a small model, too short to hurt others.
 const SPIN_COUNT: &str = "1000";
 
-fn main() -> anyhow::Result<()> {
+fn main() -> anyhow::Result<ExitCode> {
     let cli = Cli::parse();
     if cli.spin_count.is_none() {
         return Err(start_again()).context("cannot start this program again with GOMP_SPINCOUNT set");
@@ -42,22 +42,26 @@ fn main() -> anyhow::Result<()> {
     rustls::crypto::aws_lc_rs::default_provider().install_default().ok();
     let ids = Ids::random(Clock::system());
     match cli.command {
-        Command::Join(args) => asynchronously(join(args, &ids)),
-        Command::Run(args) => asynchronously(run(args, &ids)),
-        Command::Bench(args) => asynchronously(async { LocalSet::new().run_until(bench(args)).await }),
-        Command::Tune(args) => asynchronously(async { LocalSet::new().run_until(tuning::tune(args)).await }),
-        Command::Try(args) => Ok(trial::try_out(&args.model)?),
-        Command::Quantize(args) => toolchain::quantize(&args),
+        Command::Run(args) if args.restarts.is_none() => {
+            let alone = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            return alone.block_on(supervisor::supervise(&ids));
+        }
+        Command::Run(args) => return asynchronously(run::run(args, &ids)),
+        Command::Join(args) => asynchronously(join(args, &ids))?,
+        Command::Bench(args) => asynchronously(async { LocalSet::new().run_until(bench(args)).await })?,
+        Command::Tune(args) => asynchronously(async { LocalSet::new().run_until(tuning::tune(args)).await })?,
+        Command::Try(args) => trial::try_out(&args.model)?,
+        Command::Quantize(args) => toolchain::quantize(&args)?,
         Command::Align(args) => {
             if !toolchain::align(&args, &ids)? {
-                std::process::exit(1);
+                return Ok(ExitCode::FAILURE);
             }
-            Ok(())
         }
     }
+    Ok(ExitCode::SUCCESS)
 }
 
-fn asynchronously(command: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+fn asynchronously<T>(command: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?.block_on(command)
 }
 
@@ -101,55 +105,8 @@ async fn join(args: JoinArgs, ids: &Ids) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn run(args: RunArgs, ids: &Ids) -> anyhow::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let metrics = match args.metrics_port {
-        Some(port) => Some(Endpoint::open(port).await?),
-        None => None,
-    };
-    let identity = Identity::open(&args.about.state_dir, ids)?;
-    let joined = identity.membership().map(|membership| membership.control_plane.clone());
-    let Some(control_plane) = args.control_plane.or(joined) else {
-        bail!("which control plane? give --control-plane, or run `tokengrid-node join` first");
-    };
-    let mut budget = budget(&args.engine);
-    let engines = args.model.iter().map(|path| {
-        trial::run(path)?;
-        start(path, &args.engine, &mut budget)
-    });
-    let engines = engines.collect::<anyhow::Result<Vec<_>>>()?;
-    let descriptor = machine::describe(args.about.name, args.about.tier, threads(args.engine.threads), &engines);
-    // An empty variable of a compose file is no token.
-    let join_token = args.join_token.filter(|token| !token.is_empty());
-    let node = Node { identity, control_plane, join_token, descriptor, engines };
-
-    let (drain, draining) = watch::channel(None);
-    let serving = node.run(ids, draining);
-    let stopping = async {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        tracing::info!(seconds_max = args.drain_seconds, "draining");
-        drain.send_replace(Some(Instant::now() + Duration::from_secs(args.drain_seconds)));
-        std::future::pending::<()>().await;
-    };
-    let measuring = async {
-        match metrics {
-            Some(endpoint) => endpoint.serve().await,
-            None => std::future::pending().await,
-        }
-    };
-    tokio::select! {
-        ended = serving => Ok(ended?),
-        () = stopping => Ok(()),
-        () = measuring => Ok(()),
-    }
-}
-
 async fn bench(args: BenchArgs) -> anyhow::Result<()> {
-    let engine = start(&args.model, &args.engine, &mut budget(&args.engine))?;
+    let engine = Arc::new(start(&args.model, &args.engine, &mut budget(&args.engine))?);
     let workload = Workload {
         prompt_tokens: args.prompt_tokens,
         output_tokens_max: args.output_tokens,
@@ -236,7 +193,7 @@ fn budget(args: &EngineArgs) -> Budget {
     Budget::of(asked.or_else(memory::available).unwrap_or(u64::MAX))
 }
 
-fn start(path: &Path, args: &EngineArgs, budget: &mut Budget) -> anyhow::Result<Arc<Engine>> {
+fn start(path: &Path, args: &EngineArgs, budget: &mut Budget) -> anyhow::Result<Engine> {
     let began = Instant::now();
     tell_need(path, args, budget)?;
     let model = Arc::new(Model::load(path)?);
@@ -250,7 +207,7 @@ fn start(path: &Path, args: &EngineArgs, budget: &mut Budget) -> anyhow::Result<
         duration_ms = began.elapsed().as_millis() as u64,
         "model ready"
     );
-    Ok(Arc::new(engine))
+    Ok(engine)
 }
 
 /// With what the command line says.

@@ -4,14 +4,13 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 
-use primitives::grammar::{self, Vocabulary};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use crate::backend::llama::Weights;
 use crate::error::Error;
+use crate::words::Words;
 
 /// The file that stands beside the weights.
 const MANIFEST: &str = "manifest.json";
@@ -23,6 +22,10 @@ pub struct Manifest {
     pub id: String,
     /// The weights' file.
     pub weights: Pinned,
+    /// The tokenizer's file.
+    pub tokenizer: Option<Pinned>,
+    /// How the weights are stored, such as `F16`.
+    pub quantisation: Option<String>,
     /// Tokens that end the output, besides those that the weights' file names.
     pub eos_token_ids: Vec<u32>,
     /// Prompt and output together. *Units*: tokens.
@@ -50,9 +53,7 @@ pub struct Model {
     /// Prompt and output together, as the manifest or the weights' file has it. *Units*: tokens.
     pub context_tokens: usize,
     weights: Weights,
-    pieces: Vec<Box<[u8]>>,
-    ends: BTreeSet<u32>,
-    vocabulary: OnceLock<Result<Vocabulary, grammar::Error>>,
+    words: Words,
 }
 
 impl Model {
@@ -85,9 +86,7 @@ impl Model {
             quantisation: weights.quantisation(),
             context_tokens,
             weights,
-            pieces,
-            ends,
-            vocabulary: OnceLock::new(),
+            words: Words::new(pieces, ends),
         })
     }
 
@@ -101,17 +100,17 @@ impl Model {
 
     /// How many tokens there are; ids run from 0.
     pub fn vocabulary_len(&self) -> usize {
-        self.pieces.len()
+        self.words.len()
     }
 
     /// The bytes that a token stands for; none for control tokens. Half a character is possible.
     pub fn piece(&self, id: u32) -> &[u8] {
-        self.pieces.get(id as usize).map_or(&[], |piece| piece)
+        self.words.piece(id)
     }
 
     /// Whether this token ends the output.
     pub fn ends(&self, id: u32) -> bool {
-        self.ends.contains(&id)
+        self.words.ends(id)
     }
 
     /// A text as tokens, nothing added; `special` reads control tokens' names as those tokens.
@@ -129,18 +128,70 @@ impl Model {
         (0..self.vocabulary_len() as u32).filter_map(|id| self.weights.control_text(id)).collect()
     }
 
-    /// Its tokens, ready for grammars; made when first asked for.
-    pub fn vocabulary(&self) -> Result<&Vocabulary, grammar::Error> {
-        let made = self.vocabulary.get_or_init(|| {
-            let ends: Vec<u32> = self.ends.iter().copied().collect();
-            Vocabulary::new(&self.pieces, &ends)
-        });
-        made.as_ref().map_err(Clone::clone)
+    /// What its tokens stand for.
+    pub(crate) fn words(&self) -> &Words {
+        &self.words
     }
 
     /// What computes.
     pub(crate) fn weights(&self) -> &Weights {
         &self.weights
+    }
+}
+
+/// What a manifest says of a model that another engine has loaded.
+#[derive(Clone, Debug)]
+pub struct Profile(Manifest);
+
+impl Profile {
+    /// Reads the manifest in a model's folder.
+    ///
+    /// # Errors
+    /// When it is missing or broken.
+    pub fn read(folder: &Path) -> Result<Self, Error> {
+        read_manifest(&folder.join(MANIFEST)).map(Self)
+    }
+
+    /// The `tokenizer.json` in the same folder, which must be the one that the manifest pins.
+    ///
+    /// # Errors
+    /// When there is none, or another.
+    pub fn tokenizer(&self, folder: &Path) -> Result<String, Error> {
+        let Some(Pinned { file, sha256 }) = &self.0.tokenizer else {
+            let source = std::io::Error::new(std::io::ErrorKind::NotFound, "it names no tokenizer");
+            return Err(Error::File { path: folder.join(MANIFEST), source });
+        };
+        let path = folder.join(file);
+        let found = sha256_of(&path)?;
+        if !sha256.eq_ignore_ascii_case(&found) {
+            return Err(Error::WrongWeights { path, expected: sha256.clone(), found });
+        }
+        std::fs::read_to_string(&path).map_err(|source| Error::File { path, source })
+    }
+
+    /// The model's name in the catalogue.
+    pub fn id(&self) -> &str {
+        &self.0.id
+    }
+
+    /// SHA-256 of the weights' file, in hexadecimal.
+    pub fn weights_sha256(&self) -> &str {
+        &self.0.weights.sha256
+    }
+
+    /// How the weights are stored.
+    pub fn quantisation(&self) -> &str {
+        self.0.quantisation.as_deref().unwrap_or("unknown")
+    }
+
+    /// Prompt and output together. *Units*: tokens.
+    pub fn context_tokens(&self) -> usize {
+        self.0.context_tokens
+    }
+
+    /// Tokens that end the output.
+    pub fn ends(&self) -> BTreeSet<u32> {
+        self.0.eos_token_ids.iter().copied().collect()
     }
 }
 

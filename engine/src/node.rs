@@ -10,10 +10,11 @@ use primitives::node_protocol::{FromNode, NodeDescriptor};
 use tokio::sync::watch;
 use tokio::time::sleep;
 
-use crate::engine::Engine;
 use crate::error::Error;
 use crate::node::backoff::{Backoff, SETTLED};
 use crate::node::identity::{Identity, Membership};
+use crate::node::readiness::Readiness;
+use crate::node::serving::Serving;
 
 pub mod backoff;
 pub mod connection;
@@ -21,7 +22,10 @@ pub mod identity;
 mod job;
 pub mod machine;
 pub mod metrics;
+pub mod readiness;
+pub mod serving;
 mod session;
+pub mod watchdog;
 
 /// A node and what it serves.
 #[derive(Debug)]
@@ -35,7 +39,9 @@ pub struct Node {
     /// What it says of itself.
     pub descriptor: NodeDescriptor,
     /// One for each model.
-    pub engines: Vec<Arc<Engine>>,
+    pub engines: Vec<Arc<Serving>>,
+    /// Where it tells whether it is ready.
+    pub readiness: Readiness,
 }
 
 /// Joins and leaves at once: gives the new identity, which is kept in the state folder.
@@ -61,7 +67,8 @@ impl Node {
     /// # Errors
     /// When the node is not let in at its first visit, an engine dies, or the state folder cannot be written.
     pub async fn run(self, ids: &Ids, mut draining: watch::Receiver<Option<Instant>>) -> Result<(), Error> {
-        let Self { mut identity, control_plane, join_token, descriptor, engines } = self;
+        let Self { mut identity, control_plane, join_token, descriptor, engines, readiness } = self;
+        readiness.loaded(&engines);
         let mut backoff = Backoff::new();
         while draining.borrow().is_none() {
             let attempt = connection::connect(&control_plane, &identity, join_token.as_deref(), descriptor.clone());
@@ -76,8 +83,10 @@ impl Node {
                         identity.joined(Membership { node_id, control_plane: control_plane.clone() })?;
                     }
                     tracing::info!(node.id = %node_id, control_plane, "connected");
+                    readiness.connected(true);
                     let began = Instant::now();
                     let ended = session::run(connection, &engines, &Arc::new(identity.clone()), draining.clone()).await;
+                    readiness.connected(false);
                     if began.elapsed() >= SETTLED {
                         backoff = Backoff::new();
                     }

@@ -1,13 +1,13 @@
 //! One request's life: its tokens, its text, and when it ends.
 
-use primitives::grammar::{self, Matcher};
+use primitives::grammar::{self, Matcher, Spacing};
 use primitives::node_protocol::{FinishReason, Sampling, TokenLogprobs, Work};
 
 use crate::error::Refused;
 use crate::logprobs::{TOP_MAX, logprobs};
-use crate::model::Model;
 use crate::sampler::Sampler;
 use crate::text::TextStream;
+use crate::words::Words;
 
 /// The most stop texts of a request.
 const STOPS_MAX: usize = 16;
@@ -37,6 +37,9 @@ pub enum Stuck {
     /// The grammar leads nowhere.
     #[error("the output cannot go on by its grammar: {0}")]
     Grammar(#[from] grammar::Error),
+    /// Another engine ended the output where its grammar does not.
+    #[error("the output ended before it was whole by its grammar")]
+    Unfinished,
 }
 
 /// What a request took, the same whether it ended or was cancelled.
@@ -79,14 +82,32 @@ pub struct Sequence {
 impl Sequence {
     /// Checks a request and replays what it resumes.
     ///
+    /// What is resumed may be another engine's, which spaces JSON in its own way; then any space is right in the rest as well.
+    ///
     /// # Errors
     /// Every refusal but those of a full or stopped engine.
-    pub fn try_new(work: Work, model: &Model, slot_tokens: usize) -> Result<Self, Refused> {
-        check(&work, model, slot_tokens)?;
+    pub fn try_new(work: Work, words: &Words, slot_tokens: usize) -> Result<Self, Refused> {
+        if work.grammar.is_none() || work.resume.is_empty() {
+            return Self::try_new_spaced(work, words, slot_tokens, Spacing::Ours);
+        }
+        match Self::try_new_spaced(work.clone(), words, slot_tokens, Spacing::Ours) {
+            Err(Refused::Grammar { .. }) => Self::try_new_spaced(work, words, slot_tokens, Spacing::Any),
+            made => made,
+        }
+    }
+
+    /// As [`try_new`](Self::try_new), with white space where it may stand.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn try_new_spaced(work: Work, words: &Words, slot_tokens: usize, spacing: Spacing) -> Result<Self, Refused> {
+        check(&work, words, slot_tokens)?;
         let prompt_tokens = work.prompt.len();
         let barred = |error: grammar::Error| Refused::Grammar { reason: error.to_string() };
         let matcher = match &work.grammar {
-            Some(grammar) => Some(model.vocabulary().map_err(barred)?.matcher(grammar).map_err(barred)?),
+            Some(grammar) => {
+                Some(words.vocabulary().map_err(barred)?.matcher_spaced(grammar, spacing).map_err(barred)?)
+            }
             None => None,
         };
         let mut sequence = Self {
@@ -106,7 +127,7 @@ impl Sequence {
         let mut made = String::new();
         for id in work.resume {
             if sequence.finished.is_none() {
-                made += &sequence.append(id, model).map_err(barred)?;
+                made += &sequence.append(id, words).map_err(barred)?;
             }
         }
         let delivered = usize::try_from(work.resume_text_bytes).unwrap_or(usize::MAX);
@@ -154,14 +175,44 @@ impl Sequence {
     ///
     /// # Errors
     /// See [`Stuck`]; there is no going on.
-    pub fn draw(&mut self, logits: &[f32], model: &Model) -> Result<Frame, Stuck> {
+    pub fn draw(&mut self, logits: &[f32], words: &Words) -> Result<Frame, Stuck> {
         let allowed = self.matcher.as_mut().map(Matcher::allowed).transpose()?;
         let id = self.sampler.sample(logits, self.ids.len(), allowed.as_ref()).ok_or(Stuck::Logits)?;
         let made = self.ids.len();
-        let text = self.append(id, model)?;
+        let text = self.append(id, words)?;
         let ids = self.ids[made..].to_vec();
-        let told = self.logprobs.filter(|_| !ids.is_empty()).map(|top| logprobs(logits, id, top, model));
+        let told = self.logprobs.filter(|_| !ids.is_empty()).map(|top| logprobs(logits, id, top, words));
         Ok(Frame { logprobs: told.into_iter().collect(), ..self.frame(ids, text) })
+    }
+
+    /// Takes the token that another engine drew after all others, and gives what it completes.
+    ///
+    /// # Errors
+    /// See [`Stuck`]; there is no going on.
+    pub fn take(&mut self, id: u32, told: Option<TokenLogprobs>, words: &Words) -> Result<Frame, Stuck> {
+        let made = self.ids.len();
+        if words.ends(id) {
+            return self.end(FinishReason::Stop, words);
+        }
+        let text = self.append(id, words)?;
+        let ids = self.ids[made..].to_vec();
+        Ok(Frame { logprobs: told.into_iter().collect(), ..self.frame(ids, text) })
+    }
+
+    /// Ends the output where another engine did.
+    ///
+    /// # Errors
+    /// [`Stuck::Unfinished`] when it stopped and the grammar demands more.
+    pub fn end(&mut self, reason: FinishReason, words: &Words) -> Result<Frame, Stuck> {
+        if let (FinishReason::Stop, Some(matcher)) = (reason, &mut self.matcher) {
+            let allowed = matcher.allowed()?;
+            if !words.any_end(|id| allowed.contains(id)) {
+                return Err(Stuck::Unfinished);
+            }
+        }
+        self.finished = Some(reason);
+        let text = self.text.finish();
+        Ok(self.frame(Vec::new(), text))
     }
 
     /// A frame of the text that resumed tokens left over, for a request that ended before any work.
@@ -178,8 +229,8 @@ impl Sequence {
     }
 
     /// Takes a token and gives the text it completes.
-    fn append(&mut self, id: u32, model: &Model) -> Result<String, grammar::Error> {
-        if model.ends(id) {
+    fn append(&mut self, id: u32, words: &Words) -> Result<String, grammar::Error> {
+        if words.ends(id) {
             self.finished = Some(FinishReason::Stop);
             return Ok(self.text.finish());
         }
@@ -188,7 +239,7 @@ impl Sequence {
         }
         self.ids.push(id);
         self.sampler.record(id);
-        let mut text = self.text.push(model.piece(id));
+        let mut text = self.text.push(words.piece(id));
         if self.text.stopped() {
             self.finished = Some(FinishReason::Stop);
         } else if self.ids.len() >= self.tokens_max {
@@ -206,7 +257,7 @@ impl Frame {
     }
 }
 
-fn check(work: &Work, model: &Model, slot_tokens: usize) -> Result<(), Refused> {
+fn check(work: &Work, words: &Words, slot_tokens: usize) -> Result<(), Refused> {
     if work.prompt.is_empty() {
         return Err(Refused::EmptyPrompt);
     }
@@ -218,7 +269,7 @@ fn check(work: &Work, model: &Model, slot_tokens: usize) -> Result<(), Refused> 
     if needed > slot_tokens {
         return Err(Refused::ContextExceeded { needed, available: slot_tokens });
     }
-    let vocabulary = model.vocabulary_len();
+    let vocabulary = words.len();
     if let Some(&id) = work.prompt.iter().chain(&work.resume).find(|&&id| id as usize >= vocabulary) {
         return Err(Refused::UnknownToken { id, vocabulary });
     }

@@ -1,7 +1,9 @@
 //! The commands that make and measure cells: `quantize` and `align`.
 
 use std::io::IsTerminal;
+use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use engine::align::certificate::{Cell, Certificate, Grade};
@@ -9,16 +11,19 @@ use engine::align::{self, Alignment, Effort, Measuring};
 use engine::backend::llama::{self, KvType};
 use engine::node::identity::Identity;
 use engine::node::machine;
-use engine::{Model, quantise};
+use engine::{Model, Upstream, UpstreamConfig, quantise};
 use primitives::clock::Clock;
 use primitives::id::Ids;
 use serde_json::json;
 
-use crate::config::{AlignArgs, QuantizeArgs};
+use crate::config::{AlignArgs, QuantizeArgs, UpstreamArg};
 use crate::threads;
 
 /// The prompts that stand beside a model.
 const PROMPTS: &str = "heldout.jsonl";
+
+/// How long an engine beside this program may take to show that it can be measured.
+const READY_WITHIN: Duration = Duration::from_secs(30);
 
 /// Writes a model in fewer bits.
 pub fn quantize(args: &QuantizeArgs) -> anyhow::Result<()> {
@@ -53,20 +58,21 @@ pub fn align(args: &AlignArgs, ids: &Ids) -> anyhow::Result<bool> {
     }
     let effort = if args.quick { Effort::QUICK } else { Effort::FULL };
     let identity = Identity::open(&args.state_dir, ids)?;
-    let (original, other) = (Arc::new(Model::load(&reference)?), Arc::new(Model::load(&args.model)?));
-    let measuring = Measuring { effort, threads: threads(args.threads), kv: args.kv };
-    let alignment = align::measure(&original, &other, &prompts, measuring, &mut show)?;
-    let mut features = llama::features();
-    if args.kv != KvType::F16 {
-        features.push(format!("KV_{}", args.kv.as_str().to_uppercase()));
-    }
-    let cell = Cell {
-        reference_sha256: original.sha256.clone(),
-        weights_sha256: other.sha256.clone(),
-        quantisation: other.quantisation.clone(),
-        engine: llama::version(),
-        chip: machine::chip().unwrap_or_else(|| std::env::consts::ARCH.into()),
-        features,
+    let original = Arc::new(Model::load(&reference)?);
+    let (alignment, cell) = match (&args.model, &args.upstream) {
+        (_, Some(upstream)) => measure_beside(&original, upstream, &prompts, effort, args.threads, ids)?,
+        (Some(model), None) => {
+            let other = Arc::new(Model::load(model)?);
+            let measuring = Measuring { effort, threads: threads(args.threads), kv: args.kv };
+            let alignment = align::measure(&original, &other, &prompts, measuring, &mut show)?;
+            let mut features = llama::features();
+            if args.kv != KvType::F16 {
+                features.push(format!("KV_{}", args.kv.as_str().to_uppercase()));
+            }
+            let measured = cell(&original, &other.sha256, &other.quantisation, llama::version());
+            (alignment, Cell { features, ..measured })
+        }
+        (None, None) => bail!("what is to be measured? give --model or --upstream"),
     };
     let certificate = Certificate::sign(cell, &alignment, Clock::system().now(), &identity);
     let text = serde_json::to_string_pretty(&certificate)?;
@@ -81,6 +87,40 @@ pub fn align(args: &AlignArgs, ids: &Ids) -> anyhow::Result<bool> {
     Ok(args.quick || certificate.body.grade > Grade::None)
 }
 
+/// Asks an engine beside this program. Its weights are those that its provider says, and what it uses of its chip is unknown.
+fn measure_beside(
+    original: &Arc<Model>,
+    upstream: &UpstreamArg,
+    prompts: &Path,
+    effort: Effort,
+    asked: Option<usize>,
+    ids: &Ids,
+) -> anyhow::Result<(Alignment, Cell)> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let _entered = runtime.enter();
+    let config =
+        UpstreamConfig { name: upstream.name.clone(), ..UpstreamConfig::new(upstream.model.clone(), &upstream.url) };
+    let upstream = Upstream::start(config, ids)?;
+    let ready = runtime.block_on(async { tokio::time::timeout(READY_WITHIN, upstream.ready()).await });
+    if ready.is_err() {
+        bail!(upstream.condition().err().unwrap_or_default());
+    }
+    let alignment = align::measure_beside(original, &upstream, prompts, effort, threads(asked), &mut show)?;
+    let served = upstream.served();
+    Ok((alignment, cell(original, &served.weights_sha256, &served.quantisation, upstream.engine())))
+}
+
+fn cell(original: &Model, weights_sha256: &str, quantisation: &str, engine: String) -> Cell {
+    Cell {
+        reference_sha256: original.sha256.clone(),
+        weights_sha256: weights_sha256.to_owned(),
+        quantisation: quantisation.to_owned(),
+        engine,
+        chip: machine::chip().unwrap_or_else(|| std::env::consts::ARCH.into()),
+        features: Vec::new(),
+    }
+}
+
 fn tell(certificate: &Certificate, Alignment { agreement, calls }: &Alignment) {
     let share = agreement.agreed as f64 / agreement.positions.max(1) as f64;
     println!(
@@ -90,7 +130,12 @@ fn tell(certificate: &Certificate, Alignment { agreement, calls }: &Alignment) {
         share * 100.0,
         agreement.lower_bound * 100.0
     );
-    println!("divergence    mean {:.6} nats, p99 {:.6}", agreement.divergence_mean, agreement.divergence_p99);
+    let least =
+        if agreement.divergence_coarse { ", at least: over the likeliest 20 and all others together" } else { "" };
+    println!("divergence    mean {:.6} nats, p99 {:.6}{least}", agreement.divergence_mean, agreement.divergence_p99);
+    if agreement.divergence_coarse {
+        println!("not measured  calls of tools, which an engine beside this program draws by itself");
+    }
     if let Some(calls) = calls {
         println!(
             "tool calls    {} requests: {} agree on calling, {} of {} calls valid (original {} of {}), {} answers the same",

@@ -13,6 +13,15 @@ use serde_json::{Map, Value, json};
 
 pub use matcher::{Allowed, Matcher, Vocabulary};
 
+/// Where white space may stand in JSON.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Spacing {
+    /// Where `json.dumps` puts it, and nowhere else: what our own engine draws.
+    Ours,
+    /// Wherever JSON allows it: what other engines write.
+    Any,
+}
+
 /// The text that opens a tool call in a model's output, and the one that closes it.
 pub const CALL_OPEN: &str = "<tool_call>";
 /// See [`CALL_OPEN`].
@@ -91,15 +100,17 @@ impl Grammar {
     }
 
     /// The grammar in the matcher's words.
-    fn source(&self) -> Result<String, Error> {
+    fn source(&self, spacing: Spacing) -> Result<String, Error> {
         match self {
-            Self::JsonSchema { schema, strict } => Ok(format!("start: %json {}\n", compiled(schema, *strict)?)),
+            Self::JsonSchema { schema, strict } => {
+                Ok(format!("start: %json {}\n", compiled(schema, *strict, spacing)?))
+            }
             Self::Regex { pattern } => {
                 check_pattern(pattern)?;
                 Ok(format!("start: /{}/\n", escaped(pattern)))
             }
             Self::ToolCalls { tools, required, parallel, instead } => {
-                tool_calls(tools, *required, *parallel, instead.as_ref())
+                tool_calls(tools, *required, *parallel, instead.as_ref(), spacing)
             }
         }
     }
@@ -157,21 +168,30 @@ fn check_patterns(schema: &Value) -> Result<(), Error> {
 }
 
 /// The schema with the settings of the matcher.
-fn compiled(schema: &Value, strict: bool) -> Result<Value, Error> {
+fn compiled(schema: &Value, strict: bool, spacing: Spacing) -> Result<Value, Error> {
     check_patterns(schema)?;
     let mut schema = match schema {
         Value::Object(fields) => fields.clone(),
         Value::Bool(true) => Map::new(),
         other => Map::from_iter([("allOf".to_owned(), json!([other]))]),
     };
-    let settings = json!({
-        "item_separator": ", ", "key_separator": ": ", "whitespace_flexible": false, "coerce_one_of": true, "lenient": !strict,
-    });
+    let settings = match spacing {
+        Spacing::Ours => json!({
+            "item_separator": ", ", "key_separator": ": ", "whitespace_flexible": false, "coerce_one_of": true, "lenient": !strict,
+        }),
+        Spacing::Any => json!({"whitespace_flexible": true, "coerce_one_of": true, "lenient": !strict}),
+    };
     schema.insert("x-guidance".to_owned(), settings);
     Ok(Value::Object(schema))
 }
 
-fn tool_calls(tools: &[Tool], required: bool, parallel: bool, instead: Option<&Value>) -> Result<String, Error> {
+fn tool_calls(
+    tools: &[Tool],
+    required: bool,
+    parallel: bool,
+    instead: Option<&Value>,
+    spacing: Spacing,
+) -> Result<String, Error> {
     if tools.is_empty() {
         return Err(Error("there is no tool to call".to_owned()));
     }
@@ -179,7 +199,7 @@ fn tool_calls(tools: &[Tool], required: bool, parallel: bool, instead: Option<&V
     let mut source = match instead {
         _ if required => format!("start: {CALL_OPEN:?} call {more}\n"),
         Some(schema) => {
-            format!("start: {CALL_OPEN:?} call {more} | instead\ninstead: %json {}\n", compiled(schema, true)?)
+            format!("start: {CALL_OPEN:?} call {more} | instead\ninstead: %json {}\n", compiled(schema, true, spacing)?)
         }
         None => format!("start: lead call {more} | TEXT\nlead[lazy]: /(?s:.*){CALL_OPEN}/\nTEXT: /(?s:.*)/\n"),
     };
@@ -193,7 +213,7 @@ fn tool_calls(tools: &[Tool], required: bool, parallel: bool, instead: Option<&V
             return Err(Error(format!("the tool's name {:?} is not of letters, digits, _, - and .", tool.name)));
         }
         let head = format!(r#"{{"name": "{}", "arguments": "#, tool.name);
-        let parameters = compiled(&closed(&tool.parameters), tool.strict)?;
+        let parameters = compiled(&closed(&tool.parameters), tool.strict, spacing)?;
         source += &format!("call_{index}: {head:?} args_{index} {:?}\n", format!("}}{CALL_CLOSE}"));
         source += &format!("args_{index}: %json {parameters}\n");
     }
@@ -253,6 +273,19 @@ mod tests {
 
     const OSLO: &str = r#"<tool_call>{"name": "weather", "arguments": {"city": "Oslo"}}</tool_call>"#;
     const NOW: &str = r#"<tool_call>{"name": "now", "arguments": {}}</tool_call>"#;
+
+    #[test]
+    fn what_another_engine_spaced_otherwise_is_of_the_grammar_only_where_any_space_is() {
+        let grammar = schema(json!({"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}));
+        let taken = |text: &str, spacing| {
+            let mut matcher = Vocabulary::bytes().matcher_spaced(&grammar, spacing).unwrap();
+            text.bytes().all(|byte| matcher.accept(u32::from(byte)).is_ok())
+        };
+        for text in [r#"{"a":1}"#, "{\n  \"a\" : 1\n}"] {
+            assert_eq!((taken(text, Spacing::Ours), taken(text, Spacing::Any)), (false, true), "{text}");
+        }
+        assert!(!taken(r#"{"b":1}"#, Spacing::Any));
+    }
 
     #[test]
     fn json_is_of_its_schema_and_nothing_else() {

@@ -241,6 +241,9 @@ pub struct Load {
 pub struct ModelLoad {
     /// The model's name.
     pub model: String,
+    /// Jobs that it takes at once now, where that may differ from what the descriptor says: none while its engine cannot answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slots: Option<u32>,
     /// When a job that comes now may be answered; unknown until enough was measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outlook: Option<Outlook>,

@@ -38,6 +38,10 @@ mod proof;
 #[cfg(test)]
 mod replicas;
 #[cfg(test)]
+mod supervision;
+#[cfg(test)]
 mod tidy;
+#[cfg(test)]
+mod upstream;
 #[cfg(test)]
 mod usage;

@@ -2,7 +2,7 @@
 //!
 //! [`TestSystem`](system::TestSystem) starts `tokengrid` and `tokengrid-node` as child processes on a fresh database, and
 //! lets a test kill, stop and restart them. [`client`] talks to it as tenants do, over HTTP and WebSockets; [`fake_node`]
-//! is the one peer that is faked, because a real node does not misbehave; [`outbox`] keeps the mails that would leave the machine;
+//! and [`fake_upstream`] are the peers that are faked, because real ones do not misbehave on demand; [`outbox`] keeps the mails that would leave the machine;
 //! [`books`] says whether the money is right.
 //! Nothing here sleeps to be safe: [`wait`] waits for what happened, and fails when it does not.
 
@@ -12,6 +12,7 @@ pub mod client;
 pub mod control_plane;
 pub mod database;
 pub mod fake_node;
+pub mod fake_upstream;
 pub mod folder;
 pub mod graphql_socket;
 pub mod model;

@@ -10,9 +10,23 @@ use crate::program::Program;
 pub struct NodeSettings {
     tokens_per_second_max: Option<u32>,
     slots: Option<u32>,
+    upstream: Option<String>,
+    step_ms_max: Option<u64>,
 }
 
 impl NodeSettings {
+    /// Starts the serving part anew when a step takes longer.
+    pub fn step_ms_max(mut self, ms: u64) -> Self {
+        self.step_ms_max = Some(ms);
+        self
+    }
+
+    /// Serves the bundled model with the engine at this address.
+    pub fn upstream(mut self, url: &str) -> Self {
+        self.upstream = Some(url.to_owned());
+        self
+    }
+
     /// Gives no sequence more tokens a second, so that a test can act in the middle of a stream.
     pub fn tokens_per_second_max(mut self, tokens: u32) -> Self {
         self.tokens_per_second_max = Some(tokens);
@@ -57,7 +71,11 @@ impl Node {
             option("join-token", token);
         }
         option("state-dir", place.state_dir.display().to_string());
-        option("model", model::folder().display().to_string());
+        let folder = model::folder().display().to_string();
+        match &settings.upstream {
+            Some(url) => option("upstream", format!("{folder}={url}")),
+            None => option("model", folder),
+        }
         option("threads", "1".to_owned());
         option("log-format", "json".to_owned());
         if let Some(tokens) = settings.tokens_per_second_max {
@@ -65,6 +83,9 @@ impl Node {
         }
         if let Some(slots) = settings.slots {
             option("slots", slots.to_string());
+        }
+        if let Some(ms) = settings.step_ms_max {
+            option("step-ms-max", ms.to_string());
         }
         let mut program = Program::start("tokengrid-node", &args, env, place.log);
         let fields = program.logged("connected", 1).await;

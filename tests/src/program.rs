@@ -51,6 +51,13 @@ impl Program {
         lines(&self.log).iter().filter(|fields| fields["message"] == message).count()
     }
 
+    /// Lets its part of this process number die as an abort would.
+    pub fn abort_part(&self, pid: u64) {
+        let pid = libc::pid_t::try_from(pid).expect("process numbers fit");
+        // SAFETY: as in `signal`; the part told this number itself, and its parent has not reaped it while it serves.
+        assert_eq!(unsafe { libc::kill(pid, libc::SIGABRT) }, 0, "{}: {}", self.name, io::Error::last_os_error());
+    }
+
     /// Ends it without warning, as a power cut would, and waits until it is gone.
     pub async fn kill(&mut self) {
         self.child.kill().await.expect("our child can be killed");
@@ -74,8 +81,9 @@ impl Program {
     fn signal(&self, signal: libc::c_int) {
         let pid = self.child.id().expect("a program that gets a signal is running");
         let pid = libc::pid_t::try_from(pid).expect("process numbers fit");
+        // To its group, which is its own: a program may do its work in a child.
         // SAFETY: sending a signal touches no memory of ours, and the child is not reaped yet, so the number is its own.
-        assert_eq!(unsafe { libc::kill(pid, signal) }, 0, "{}: {}", self.name, io::Error::last_os_error());
+        assert_eq!(unsafe { libc::kill(-pid, signal) }, 0, "{}: {}", self.name, io::Error::last_os_error());
     }
 
     /// Waits for its end.

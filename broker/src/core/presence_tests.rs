@@ -1,9 +1,9 @@
 //! What the core tells of nodes that were there, and of the time that leases took.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use primitives::node_protocol::FromNode;
+use primitives::node_protocol::{FromNode, Load, ModelLoad};
 
-use super::world::{World, finished, job, node, session, tokens};
+use super::world::{MODEL, World, finished, job, node, session, tokens};
 use crate::job::JobEvent;
 use crate::presence::{ModelShare, TOLD_EVERY};
 
@@ -77,4 +77,23 @@ fn a_lease_takes_its_time_of_one_slot_of_its_cell() {
     world.receive(1, finished(node(1), 2, 1, &[]));
     let Some(JobEvent::Ended(outcome)) = world.last_event(2) else { panic!("{:?}", world.last_event(2)) };
     assert_eq!(outcome.segments[0].compute_ms, 1);
+}
+
+#[test]
+fn a_cell_takes_as_many_jobs_as_its_node_says_now_and_never_more_than_it_said_first() {
+    let mut world = World::with_nodes(&[(1, 2)]);
+    let says = |slots| {
+        let load = ModelLoad { model: MODEL.into(), slots, ..ModelLoad::default() };
+        FromNode::Heartbeat(Load { models: vec![load], ..Load::default() })
+    };
+    world.receive(1, says(Some(0)));
+    world.submit(job(1)).unwrap();
+    assert_eq!((world.offers(1).len(), world.core.models()[0].slots), (0, 0), "its engine does not answer");
+    world.receive(1, says(None));
+    assert_eq!(world.core.models()[0].slots, 0, "who says nothing changes nothing");
+    world.receive(1, says(Some(9)));
+    assert_eq!((world.offers(1), world.core.models()[0].slots), (vec![1], 2));
+    world.receive(1, says(Some(1)));
+    world.submit(job(2)).unwrap();
+    assert_eq!((world.offers(2).len(), world.core.models()[0].slots_free), (0, 0));
 }

@@ -142,7 +142,7 @@ mod tests {
     fn agreement(positions: u64, agreed: u64, divergence_mean: f64) -> Agreement {
         let bound = super::super::statistics::lower_bound(agreed, positions);
         let lower_bound = (bound * 1e9).round() / 1e9;
-        Agreement { positions, agreed, lower_bound, divergence_mean, divergence_p99: 0.1 }
+        Agreement { positions, agreed, lower_bound, divergence_mean, divergence_p99: 0.1, divergence_coarse: false }
     }
 
     #[test]

@@ -32,6 +32,11 @@ impl Text {
     pub fn positions(&self) -> usize {
         self.ids.len() - self.from
     }
+
+    /// What stands before each of those next tokens.
+    pub fn beginnings(&self) -> impl Iterator<Item = &[u32]> {
+        (self.from..self.ids.len()).map(|last| &self.ids[..=last])
+    }
 }
 
 /// What a comparison found.
@@ -47,6 +52,9 @@ pub struct Agreement {
     pub divergence_mean: f64,
     /// The same, for all but one position in a hundred.
     pub divergence_p99: f64,
+    /// Whether the divergence is that over some likely tokens and all others together, which is never more than the whole.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub divergence_coarse: bool,
 }
 
 /// Reads every text with both models.
@@ -61,17 +69,7 @@ pub fn compare(
     kv: KvType,
     told: &mut dyn FnMut(&str, f64),
 ) -> Result<Agreement, Error> {
-    let longest = texts.iter().map(|text| text.ids.len()).max().unwrap_or(1);
-    let batch_tokens = longest.max(BATCH_TOKENS);
-    let slots = SLOTS.min(SLOTS_MAX);
-    let shape = Shape {
-        slots,
-        context_tokens: longest,
-        batch_tokens: batch_tokens.min(slots * longest),
-        threads,
-        saved_bytes_max: 0,
-        kv: KvType::F16,
-    };
+    let shape = shape(texts, threads);
     let mut contexts =
         [Context::try_new(reference.weights(), shape)?, Context::try_new(candidate.weights(), Shape { kv, ..shape })?];
     let (mut agreed, mut divergences) = (0, Vec::new());
@@ -90,11 +88,19 @@ pub fn compare(
         }
         told("both read the answers", 1.0 - rest.len() as f64 / texts.len() as f64);
     }
-    Ok(agreement(agreed, divergences))
+    Ok(agreement(divergences.len() as u64, agreed, divergences))
+}
+
+/// What a context must be to read these texts.
+pub(super) fn shape(texts: &[Text], threads: usize) -> Shape {
+    let longest = texts.iter().map(|text| text.ids.len()).max().unwrap_or(1);
+    let slots = SLOTS.min(SLOTS_MAX);
+    let batch_tokens = longest.max(BATCH_TOKENS).min(slots * longest);
+    Shape { slots, context_tokens: longest, batch_tokens, threads, saved_bytes_max: 0, kv: KvType::F16 }
 }
 
 /// How many of the texts go into the next batch; at least one.
-fn pack_len(texts: &[Text], batch_tokens: usize) -> usize {
+pub(super) fn pack_len(texts: &[Text], batch_tokens: usize) -> usize {
     let (mut tokens, mut positions) = (0, 0);
     let fit = texts.iter().take(SLOTS).take_while(|text| {
         tokens += text.ids.len();
@@ -104,7 +110,8 @@ fn pack_len(texts: &[Text], batch_tokens: usize) -> usize {
     fit.count().max(1)
 }
 
-fn read(context: &mut Context<'_>, pack: &[Text]) -> Result<(), Error> {
+/// Computes a batch of texts, with logits at each of their positions.
+pub(super) fn read(context: &mut Context<'_>, pack: &[Text]) -> Result<(), Error> {
     context.begin();
     for (slot, text) in pack.iter().enumerate() {
         context.trim(slot, 0)?;
@@ -113,16 +120,17 @@ fn read(context: &mut Context<'_>, pack: &[Text]) -> Result<(), Error> {
     context.decode()
 }
 
-fn agreement(agreed: u64, mut divergences: Vec<f64>) -> Agreement {
-    let positions = divergences.len() as u64;
+/// What so many positions come to, of which so many agreed.
+pub(super) fn agreement(positions: u64, agreed: u64, mut divergences: Vec<f64>) -> Agreement {
     divergences.sort_unstable_by(f64::total_cmp);
     let last = divergences.len().saturating_sub(1);
     Agreement {
         positions,
         agreed,
         lower_bound: billionths(lower_bound(agreed, positions)),
-        divergence_mean: billionths(divergences.iter().sum::<f64>() / positions.max(1) as f64),
+        divergence_mean: billionths(divergences.iter().sum::<f64>() / divergences.len().max(1) as f64),
         divergence_p99: billionths(divergences.get(last * 99 / 100).copied().unwrap_or(0.0)),
+        divergence_coarse: false,
     }
 }
 
@@ -131,7 +139,8 @@ fn billionths(number: f64) -> f64 {
     (number * 1e9).round() / 1e9
 }
 
-fn likeliest(logits: &[f32]) -> Option<usize> {
+/// The greatest logit's token, the lowest id of equals; what is no number never.
+pub(super) fn likeliest(logits: &[f32]) -> Option<usize> {
     let greatest = |best: Option<(usize, f32)>, (id, &logit): (usize, &f32)| match best {
         Some((_, most)) if logit.partial_cmp(&most) != Some(std::cmp::Ordering::Greater) => best,
         _ if logit.is_nan() => best,
@@ -151,7 +160,8 @@ fn divergence(original: &[f32], other: &[f32]) -> f64 {
     terms.sum::<f64>().max(0.0)
 }
 
-fn log_sum(logits: &[f32]) -> f64 {
+/// ln Σ exp.
+pub(super) fn log_sum(logits: &[f32]) -> f64 {
     let greatest = f64::from(logits.iter().copied().fold(f32::NEG_INFINITY, f32::max));
     greatest + logits.iter().map(|&logit| (f64::from(logit) - greatest).exp()).sum::<f64>().ln()
 }

@@ -1,36 +1,32 @@
 //! What a node says of the machine it runs on.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::sync::Arc;
 
-use primitives::node_protocol::{NodeDescriptor, ServedModel, Tier};
+use primitives::node_protocol::{NodeDescriptor, Tier};
 
 use crate::backend::llama;
-use crate::engine::Engine;
+use crate::node::serving::Serving;
 
 /// Describes this machine and the models it serves; `name` defaults to the host's.
-pub fn describe(name: Option<String>, tier: Tier, threads: usize, engines: &[Arc<Engine>]) -> NodeDescriptor {
+pub fn describe(name: Option<String>, tier: Tier, threads: usize, engines: &[Arc<Serving>]) -> NodeDescriptor {
     NodeDescriptor {
         name: name.or_else(host_name).unwrap_or_else(|| "node".into()),
         tier,
         chip: chip().unwrap_or_else(|| std::env::consts::ARCH.into()),
         threads: threads as u32,
         memory_bytes: memory_bytes().unwrap_or(0),
-        engine: llama::version(),
+        engine: names(engines),
         version: env!("CARGO_PKG_VERSION").into(),
-        models: engines.iter().map(|engine| served(engine)).collect(),
+        models: engines.iter().map(|engine| engine.served()).collect(),
     }
 }
 
-fn served(engine: &Engine) -> ServedModel {
-    let (model, config) = (engine.model(), engine.config());
-    ServedModel {
-        model: model.id.clone(),
-        weights_sha256: model.sha256.clone(),
-        quantisation: model.quantisation.clone(),
-        context_tokens: config.context_tokens as u32,
-        slots: config.slots as u32,
-    }
+/// The engines by name and version, each once; our own where there is none yet.
+fn names(engines: &[Arc<Serving>]) -> String {
+    let names: BTreeSet<String> = engines.iter().map(|engine| engine.engine()).collect();
+    if names.is_empty() { llama::version() } else { names.into_iter().collect::<Vec<_>>().join(", ") }
 }
 
 fn host_name() -> Option<String> {

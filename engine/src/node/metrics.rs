@@ -1,4 +1,4 @@
-//! The Prometheus endpoint: one page on the loopback interface.
+//! Two pages on the loopback interface: metrics for Prometheus, and whether the node is ready.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -7,6 +7,8 @@ use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandl
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
+
+use crate::node::readiness::Readiness;
 
 /// The longest request read. *Units*: bytes.
 const REQUEST_BYTES_MAX: usize = 8 * 1024;
@@ -43,11 +45,11 @@ impl Endpoint {
     }
 
     /// Answers one visitor at a time, for ever.
-    pub async fn serve(self) {
+    pub async fn serve(self, readiness: &Readiness) {
         loop {
             match self.listener.accept().await {
                 // A visitor that is slow or broken has its own loss.
-                Ok((visitor, _)) => drop(timeout(VISIT_MAX, self.answer(visitor)).await),
+                Ok((visitor, _)) => drop(timeout(VISIT_MAX, self.answer(visitor, readiness)).await),
                 Err(error) => {
                     tracing::warn!(error = %error, "the metrics port refuses visitors");
                     sleep(VISIT_MAX).await;
@@ -56,18 +58,25 @@ impl Endpoint {
         }
     }
 
-    async fn answer(&self, mut visitor: TcpStream) -> std::io::Result<()> {
+    async fn answer(&self, mut visitor: TcpStream, readiness: &Readiness) -> std::io::Result<()> {
         let mut request = Vec::new();
         while !request.windows(4).any(|end| end == b"\r\n\r\n") && request.len() < REQUEST_BYTES_MAX {
             if visitor.read_buf(&mut request).await? == 0 {
                 return Ok(());
             }
         }
-        let (status, page) = if request.starts_with(b"GET /metrics ") {
-            ("200 OK", self.recorder.render())
-        } else {
-            ("404 Not Found", "only /metrics is here\n".into())
-        };
+        let (status, page) =
+            match request.strip_prefix(b"GET ").and_then(|rest| rest.split(|&byte| byte == b' ').next()) {
+                Some(b"/metrics") => {
+                    tell_memory();
+                    ("200 OK", self.recorder.render())
+                }
+                Some(b"/readyz") => match readiness.check() {
+                    Ok(()) => ("200 OK", "ready\n".into()),
+                    Err(missing) => ("503 Service Unavailable", missing.join("\n") + "\n"),
+                },
+                _ => ("404 Not Found", "only /metrics and /readyz are here\n".into()),
+            };
         let head = format!(
             "HTTP/1.1 {status}\r\ncontent-type: text/plain; version=0.0.4\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
             page.len()
@@ -75,5 +84,16 @@ impl Endpoint {
         visitor.write_all(head.as_bytes()).await?;
         visitor.write_all(page.as_bytes()).await?;
         visitor.shutdown().await
+    }
+}
+
+/// The memory that this process holds, by the name that Prometheus' own libraries give it.
+fn tell_memory() {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let resident =
+        status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB")?.parse().ok());
+    if let Some(kibibytes) = resident {
+        let kibibytes: u32 = kibibytes;
+        metrics::gauge!("process_resident_memory_bytes").set(f64::from(kibibytes) * 1024.0);
     }
 }

@@ -12,11 +12,11 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinError, JoinSet};
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
 
-use crate::engine::Engine;
 use crate::error::Error;
 use crate::node::connection::{Connection, Reader};
 use crate::node::identity::Identity;
 use crate::node::job;
+use crate::node::serving::Serving;
 
 /// Messages that wait for the socket. When it is full, jobs wait; their tokens wait in their own queues.
 const OUTGOING_MAX: usize = 256;
@@ -31,7 +31,7 @@ const COMMIT_WITHIN: Duration = Duration::from_secs(10);
 /// When the connection broke, the control plane broke the protocol, or an engine died.
 pub async fn run(
     connection: Connection,
-    engines: &[Arc<Engine>],
+    engines: &[Arc<Serving>],
     identity: &Arc<Identity>,
     draining: watch::Receiver<Option<Instant>>,
 ) -> Result<(), Error> {
@@ -52,7 +52,7 @@ pub async fn run(
 }
 
 struct Session<'a> {
-    engines: &'a [Arc<Engine>],
+    engines: &'a [Arc<Serving>],
     identity: &'a Arc<Identity>,
     node_id: NodeId,
     outgoing: mpsc::Sender<FromNode>,
@@ -154,15 +154,17 @@ impl Session<'_> {
         let engine = self
             .engines
             .iter()
-            .position(|engine| engine.model().id == offer.model)
+            .position(|engine| engine.model_id() == offer.model)
             .ok_or_else(|| format!("model {} is not served here", offer.model))?;
-        let config = self.engines[engine].config();
+        let serving = &self.engines[engine];
+        serving.condition()?;
         let needed = u64::from(offer.prompt_tokens) + u64::from(offer.output_tokens_max);
-        if needed > config.context_tokens as u64 {
-            return Err(format!("{needed} tokens do not fit a slot of {}", config.context_tokens));
+        let (context_tokens, slots) = (serving.context_tokens(), serving.slots());
+        if needed > context_tokens as u64 {
+            return Err(format!("{needed} tokens do not fit a slot of {context_tokens}"));
         }
         let leased = self.leases.values().filter(|lease| lease.engine == engine).count();
-        if leased >= config.slots { Err(format!("all {} slots are taken", config.slots)) } else { Ok(engine) }
+        if leased >= slots { Err(format!("all {slots} slots are taken")) } else { Ok(engine) }
     }
 
     async fn begin(&mut self, job_id: JobId, epoch: u32, work: Work) -> Result<(), Error> {
@@ -218,17 +220,16 @@ impl Session<'_> {
     }
 
     async fn beat(&mut self) -> Result<(), Error> {
-        if let Some(dead) = self.engines.iter().find(|engine| !engine.is_running()) {
-            return Err(Error::EngineStopped { model: dead.model().id.clone() });
-        }
+        self.engines.iter().try_for_each(|engine| engine.alive())?;
         let now = Instant::now();
         self.leases.retain(|_, lease| !matches!(lease.state, State::Accepted { lapses_at } if lapses_at <= now));
         let mut load = Load::default();
         for engine in self.engines {
-            let of_engine = engine.load();
-            load.running += of_engine.running as u32;
-            load.waiting += of_engine.waiting as u32;
+            let (running, waiting) = engine.load();
+            load.running += running;
+            load.waiting += waiting;
             load.models.push(engine.news());
+            engine.measure();
         }
         metrics::gauge!("tokengrid_node_sequences_running").set(load.running);
         metrics::gauge!("tokengrid_node_sequences_waiting").set(load.waiting);

@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 
 use ed25519_dalek::{Signature, Verifier, VerifyingKey};
 use engine::node::identity::{Identity, Membership};
-use engine::node::{self, Node, machine};
+use engine::node::readiness::Readiness;
+use engine::node::serving::Serving;
+use engine::node::{self, Node, machine, watchdog};
 use engine::{Engine, Error};
 use futures_util::{SinkExt, StreamExt};
 use primitives::clock::Clock;
@@ -120,7 +122,7 @@ struct Scene {
     dir: PathBuf,
     identity: Identity,
     node_id: NodeId,
-    engine: Arc<Engine>,
+    engine: Arc<Serving>,
 }
 
 impl Scene {
@@ -131,7 +133,7 @@ impl Scene {
         let mut identity = Identity::open(&dir, &ids).unwrap();
         let node_id = ids.next();
         identity.joined(Membership { node_id, control_plane: address(&listener) }).unwrap();
-        Self { listener, ids, dir, identity, node_id, engine: Arc::new(engine) }
+        Self { listener, ids, dir, identity, node_id, engine: Arc::new(Serving::Bundled(engine)) }
     }
 
     fn node(&self) -> Node {
@@ -142,6 +144,7 @@ impl Scene {
             join_token: None,
             descriptor: machine::describe(Some("test".into()), Tier::Edge, 1, &engines),
             engines,
+            readiness: Readiness::default(),
         }
     }
 
@@ -165,7 +168,7 @@ impl Scene {
     }
 
     async fn wait_until_idle(&self) {
-        while self.engine.load().running + self.engine.load().waiting > 0 {
+        while self.engine.load() != (0, 0) {
             tokio::task::yield_now().await;
         }
     }
@@ -524,6 +527,11 @@ async fn the_program_joins_serves_shows_metrics_and_leaves_on_sigterm() {
         .spawn()
         .unwrap();
     let mut visit = scene.visit().await;
+    let waiting = page(metrics_port, "/readyz").await;
+    assert!(
+        waiting.starts_with("HTTP/1.1 503") && waiting.ends_with("not connected to the control plane\n"),
+        "{waiting}"
+    );
     let identity = Identity::open(&dir, &scene.ids).unwrap();
     let hello = visit.greet(scene.node_id, &identity.public_key()).await;
     assert_eq!((hello.descriptor.name.as_str(), hello.descriptor.tier), ("program", Tier::Cloud));
@@ -532,11 +540,10 @@ async fn the_program_joins_serves_shows_metrics_and_leaves_on_sigterm() {
     assert!(visit.offer(job_id, 1, &work).await);
     visit.commit(job_id, 1, &work).await;
     while !matches!(visit.hear().await, Some(FromNode::Finished { .. })) {}
-    let mut page = String::new();
-    let mut metrics = TcpStream::connect(("127.0.0.1", metrics_port)).await.unwrap();
-    metrics.write_all(b"GET /metrics HTTP/1.1\r\n\r\n").await.unwrap();
-    metrics.read_to_string(&mut page).await.unwrap();
+    let page = page(metrics_port, "/metrics").await;
     assert!(page.starts_with("HTTP/1.1 200 OK") && page.contains("tokengrid_engine_tokens_drawn_total"), "{page}");
+    assert!(page.contains("process_resident_memory_bytes") && page.contains("tokengrid_node_restarts 0"), "{page}");
+    assert!(self::page(metrics_port, "/readyz").await.ends_with("ready\n"));
     // SAFETY: a signal to our own child.
     assert_eq!(unsafe { libc::kill(program.id() as libc::pid_t, libc::SIGTERM) }, 0);
     assert_eq!(visit.hear().await, Some(FromNode::Goodbye));
@@ -545,4 +552,34 @@ async fn the_program_joins_serves_shows_metrics_and_leaves_on_sigterm() {
     assert!(status.success(), "{status}");
     let kept = Identity::open(&dir, &scene.ids).unwrap();
     assert_eq!(kept.membership().unwrap().node_id, scene.node_id);
+}
+
+/// What the program shows under a path of its metrics port.
+async fn page(port: u16, path: &str) -> String {
+    let mut page = String::new();
+    let mut visitor = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    visitor.write_all(format!("GET {path} HTTP/1.1\r\n\r\n").as_bytes()).await.unwrap();
+    visitor.read_to_string(&mut page).await.unwrap();
+    page
+}
+
+#[tokio::test]
+async fn a_step_that_takes_too_long_is_told_by_its_model() {
+    let engine = engine(|config| config.chunk_tokens_max = 512);
+    let long = engine.submit(work(question(&"word ".repeat(150)), 200)).unwrap();
+    let serving = [Arc::new(Serving::Bundled(engine))];
+    assert_eq!(watchdog::stuck(&serving, Duration::from_millis(1)).await, "spark-1");
+    drop(long);
+}
+
+#[test]
+fn readiness_names_all_that_is_missing() {
+    let readiness = Readiness::default();
+    assert_eq!(readiness.check().unwrap_err().len(), 2);
+    readiness.loaded(&[Arc::new(Serving::Bundled(engine(|_| ())))]);
+    assert_eq!(readiness.check().unwrap_err(), ["not connected to the control plane"]);
+    readiness.connected(true);
+    assert_eq!(readiness.check(), Ok(()));
+    readiness.draining();
+    assert_eq!(readiness.check().unwrap_err(), ["draining"]);
 }

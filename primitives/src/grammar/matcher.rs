@@ -8,7 +8,7 @@ use llguidance::earley::SlicedBiasComputer;
 use llguidance::toktrie::{ApproximateTokEnv, InferenceCapabilities, SimpleVob, TokEnv, TokRxInfo, TokTrie};
 use llguidance::{Matcher as Parser, ParserFactory};
 
-use super::{Error, Grammar};
+use super::{Error, Grammar, Spacing};
 
 /// How much work a grammar may be, far above what schemas of real tools take.
 fn limits() -> ParserLimits {
@@ -71,7 +71,14 @@ impl Vocabulary {
     ///
     /// *Errors*: see [`Grammar::check`].
     pub fn matcher(&self, grammar: &Grammar) -> Result<Matcher, Error> {
-        let grammar = TopLevelGrammar::from_lark(grammar.source()?);
+        self.matcher_spaced(grammar, Spacing::Ours)
+    }
+
+    /// Begins an output of this grammar, with white space where it may stand.
+    ///
+    /// *Errors*: see [`Grammar::check`].
+    pub fn matcher_spaced(&self, grammar: &Grammar, spacing: Spacing) -> Result<Matcher, Error> {
+        let grammar = TopLevelGrammar::from_lark(grammar.source(spacing)?);
         let parser = Parser::new(self.factory.create_parser(grammar));
         match parser.get_error() {
             Some(error) => Err(Error(first_line(&error))),

@@ -72,8 +72,7 @@ fn header(bytes: &[u8]) -> Result<Header, Fault> {
 fn what_is_known_of_storage_is_what_the_library_knows() {
     for id in 0..64 {
         // SAFETY: both functions answer for any number below the count, and the count is asked first.
-        let library = (id < llama_cpp_sys_2::GGML_TYPE_COUNT as u32).then(|| unsafe {
-            let id = id as llama_cpp_sys_2::ggml_type;
+        let library = (id < llama_cpp_sys_2::GGML_TYPE_COUNT).then(|| unsafe {
             (llama_cpp_sys_2::ggml_blck_size(id) as u64, llama_cpp_sys_2::ggml_type_size(id) as u64)
         });
         let ours = WeightKind::of(id).map(|kind| (kind.weights, kind.bytes));

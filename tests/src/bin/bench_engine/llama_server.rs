@@ -38,7 +38,7 @@ impl LlamaServer {
         ];
         let args: Vec<String> = args.into_iter().flat_map(|(name, value)| [name.to_owned(), value]).collect();
         let spin = [("GOMP_SPINCOUNT".to_owned(), "1000".to_owned())];
-        let log = folder.join(&format!("llama-server-{port}.log"));
+        let log = folder.join(format!("llama-server-{port}.log"));
         let mut process = Program::start(&program.display().to_string(), &args, &spin, log.clone());
         let address = format!("http://127.0.0.1:{port}");
         // It closes connections that wait for a while, just when one wants to use them.

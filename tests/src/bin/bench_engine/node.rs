@@ -64,7 +64,7 @@ impl Node {
         let args = [
             ("control-plane", format!("http://{}", listener.local_addr()?)),
             ("join-token", "bench".to_owned()),
-            ("state-dir", text(&folder.join(&format!("node-{name}")))),
+            ("state-dir", text(&folder.join(format!("node-{name}")))),
             ("model", text(model)),
             ("slots", size.slots.to_string()),
             ("context", size.context.to_string()),
@@ -73,7 +73,7 @@ impl Node {
         ];
         let args: Vec<String> = args.into_iter().flat_map(|(name, value)| [format!("--{name}"), value]).collect();
         let args: Vec<String> = std::iter::once("run".to_owned()).chain(args).collect();
-        let log = folder.join(&format!("node-{name}.log"));
+        let log = folder.join(format!("node-{name}.log"));
         let mut process = Program::start(&text(program), &args, &[], log.clone());
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted?.0,

@@ -149,10 +149,10 @@ fn upstream(text: &str) -> Result<UpstreamArg, String> {
         Some((url, name)) => (url, Some(name.to_owned())),
         None => (rest, None),
     };
-    if url.starts_with("http://") || url.starts_with("https://") {
+    if url.starts_with("http://") {
         Ok(UpstreamArg { model: model.into(), url: url.to_owned(), name })
     } else {
-        Err(format!("{url} is no address such as http://127.0.0.1:8000"))
+        Err(format!("{url} is no address such as http://127.0.0.1:8000, on this machine or in its private network"))
     }
 }
 

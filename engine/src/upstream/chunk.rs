@@ -197,7 +197,7 @@ impl LlamaCpp {
                 told.top_logprobs.into_iter().map(|likely| token(likely.id, likely.logprob)).collect(),
             ),
         });
-        let end = self.stop.then(|| match self.stop_type.as_str() {
+        let end = self.stop.then_some(match self.stop_type.as_str() {
             "eos" | "word" => End::Stop,
             "limit" => End::Length,
             _ => End::Broken,

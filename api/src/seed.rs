@@ -18,7 +18,7 @@ use crate::identity::{self, NewKey, NewTenant, Role, SignupCredit};
 use crate::{CURRENCY, config, password, repo};
 
 /// US dollars for a million tokens of the demo model.
-const PRICES: [(Meter, &str); 2] = [(Meter::Input, "0.10"), (Meter::Output, "0.40")];
+const PRICES: [(Meter, &str); 3] = [(Meter::Input, "0.10"), (Meter::CachedInput, "0.01"), (Meter::Output, "0.40")];
 
 /// What a model's folder says of itself.
 #[derive(Debug, Deserialize)]

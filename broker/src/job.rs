@@ -6,11 +6,12 @@ mod usage;
 use chrono::{DateTime, Utc};
 use primitives::grammar::Grammar;
 use primitives::id::{JobId, NodeId, ProviderId, TenantId};
+use primitives::kv_block::BlockName;
 use primitives::node_protocol::{FinishReason, Sampling, TokenLogprobs};
 
 pub use record::{
-    Filter, JobEnd, JobRecord, JobStatus, NewJob, PAGE_MAX, ended, finish, get, insert, page, refuse, replicas,
-    streaming, unfinished, unfinished_of,
+    Filter, JobEnd, JobRecord, JobStatus, NewJob, PAGE_MAX, ended, finish, get, insert, other_choices, page, refuse,
+    replicas, streaming, unfinished, unfinished_of,
 };
 pub use usage::{Grouping, Usage, usage};
 
@@ -39,6 +40,10 @@ pub struct Job {
     pub logprobs: Option<u8>,
     /// Stands for the tenant in the caches of nodes; without it the prompt is shared with no other job.
     pub cache_salt: Option<String>,
+    /// The names of the prompt's whole KV blocks under that salt.
+    pub prompt_blocks: Vec<BlockName>,
+    /// Whether the prompt is charged with it; another choice of a request leaves it to the first.
+    pub pays_prompt: bool,
     /// Whether somebody waits for it.
     pub class: Class,
     /// When the first token is wanted: it orders a tenant's jobs and asks for quick cells; missing it ends nothing.
@@ -163,9 +168,10 @@ pub struct Segment {
     /// Who is owed.
     pub provider_id: ProviderId,
     /// The whole prompt on the segment that ended the job well, 0 on every other, so that the sum counts it once. A
-    /// cancelled job's prompt counts if the lease it was cancelled under delivered a token, a failed job's never.
+    /// cancelled job's prompt counts if the lease it was cancelled under delivered a token, a failed job's never, and that of a
+    /// job that leaves it to the first choice of its request neither.
     pub prompt_tokens: u32,
-    /// Of those, how many a cache held, by the node's word alone.
+    /// Of those, how many a cache held: what the node says, and no more than it was sent before.
     pub cached_tokens: u32,
     /// Tokens delivered under this lease.
     pub output_tokens: u32,

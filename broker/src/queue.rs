@@ -382,6 +382,8 @@ mod tests {
             grammar: None,
             logprobs: None,
             cache_salt: None,
+            prompt_blocks: vec![],
+            pays_prompt: true,
             class: Class::Interactive,
             deadline,
         };

@@ -73,17 +73,20 @@ fn a_job(ids: &Ids, tenant_id: TenantId, key: Option<&str>) -> NewJob {
         prompt_tokens: 4,
         output_tokens_max: 8,
         input_price_id: ids.next(),
-        output_price_id: ids.next(),
+        cached_input_price_id: None,
+        output_price_id: Some(ids.next()),
         currency: Currency::USD,
         hold: Nanos(1_000),
         received_at: start(),
         replica_id: ReplicaId(1),
+        first_job_id: None,
     }
 }
 
 fn an_end(status: JobStatus) -> JobEnd {
     JobEnd {
         status,
+        cached_tokens: 2,
         output_tokens: 3,
         finish_reason: Some(EndReason::Stop),
         error_code: None,

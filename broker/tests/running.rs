@@ -42,6 +42,8 @@ fn job(n: u128) -> Job {
         grammar: None,
         logprobs: None,
         cache_salt: None,
+        prompt_blocks: vec![],
+        pays_prompt: true,
         class: Class::Interactive,
         deadline: None,
     }

@@ -8,6 +8,10 @@ mod authorization;
 #[cfg(test)]
 mod benches;
 #[cfg(test)]
+mod cached;
+#[cfg(test)]
+mod choices;
+#[cfg(test)]
 mod clients;
 #[cfg(test)]
 mod console;

@@ -218,15 +218,24 @@ impl FakeNode {
 
     /// Says that the job is done, with an honest receipt over these ids.
     pub async fn finish(&self, lease: &Lease, reason: FinishReason, ids: &[u32]) {
-        let receipt = self.receipt(lease, ids);
-        self.finish_with(reason, receipt).await;
+        self.finish_claiming(lease, reason, ids, 0).await;
+    }
+
+    /// Says that the job is done, with an honest receipt, and that so many tokens of its prompt were cached.
+    pub async fn finish_claiming(&self, lease: &Lease, reason: FinishReason, ids: &[u32], cached_tokens: u32) {
+        let receipt = self.signed(self.receipt(lease, ids));
+        self.say(&FromNode::Finished { reason, cached_tokens, receipt }).await;
     }
 
     /// Says that the job is done, with any receipt, signed well.
     pub async fn finish_with(&self, reason: FinishReason, receipt: Receipt) {
-        let signature = hex::encode(self.key.sign(&receipt.signed_bytes()).to_bytes());
-        let receipt = Box::new(SignedReceipt { receipt, signature });
+        let receipt = self.signed(receipt);
         self.say(&FromNode::Finished { reason, cached_tokens: 0, receipt }).await;
+    }
+
+    fn signed(&self, receipt: Receipt) -> Box<SignedReceipt> {
+        let signature = hex::encode(self.key.sign(&receipt.signed_bytes()).to_bytes());
+        Box::new(SignedReceipt { receipt, signature })
     }
 
     /// An honest receipt over these ids.

@@ -71,6 +71,8 @@ pub struct Model {
     output_tokens_max: BigInt,
     /// What the prompt costs; null when the model is not for sale.
     input_price: Option<UnitPrice>,
+    /// What those of its tokens cost that a node's cache holds; null when that is no less.
+    cached_input_price: Option<UnitPrice>,
     /// What the output costs; null when the model is not for sale.
     output_price: Option<UnitPrice>,
     /// Nodes that serve it now; none means that a request would wait or be refused.
@@ -130,7 +132,7 @@ async fn priced(
     now: DateTime<Utc>,
 ) -> Result<Model, Error> {
     let prices = match billing::price::in_force(conn, &model.id, CURRENCY, now).await {
-        Ok(prices) => Some((prices.input.price, prices.output.price)),
+        Ok(prices) => Some(prices),
         Err(billing::Error::NoPrice { .. }) => None,
         Err(error) => return Err(error.into()),
     };
@@ -141,8 +143,9 @@ async fn priced(
         name: model.name,
         context_tokens: model.context_tokens.into(),
         output_tokens_max: model.output_tokens_max.into(),
-        input_price: prices.map(|(input, _)| unit(input)),
-        output_price: prices.map(|(_, output)| unit(output)),
+        input_price: prices.as_ref().map(|prices| unit(prices.input.price)),
+        cached_input_price: prices.as_ref().and_then(|prices| Some(unit(prices.cached_input?.price))),
+        output_price: prices.as_ref().map(|prices| unit(prices.output.price)),
         nodes: count(served.map_or(0, |served| served.nodes)),
         slots_free: count(served.map_or(0, |served| served.slots_free)),
     })

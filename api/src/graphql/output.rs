@@ -140,7 +140,7 @@ impl Outputs {
         let output = Arc::new(Output { tenant_id, progress: watch::Sender::default() });
         kept.insert(job_id, output.clone());
         self.collectors.spawn(async move {
-            while let Some(event) = running.next().await {
+            while let Some((_, event)) = running.next().await {
                 output.progress.send_modify(|progress| progress.take(event));
             }
             output.progress.send_modify(|progress| progress.over = true);

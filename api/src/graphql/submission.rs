@@ -133,7 +133,9 @@ async fn submit(ctx: &Context<'_>, input: JobSubmitInput) -> Result<JobSubmitPay
             let job = find(&mut *view(ctx, tenant_id).await?, tenant_id, job_id).await?;
             Ok(JobSubmitPayload { job: Some(job.into()), repeated: false, refusal: None })
         }
-        Started::Repeated(job) => Ok(JobSubmitPayload { job: Some((*job).into()), repeated: true, refusal: None }),
+        Started::Repeated(jobs) => {
+            Ok(JobSubmitPayload { job: jobs.into_iter().next().map(Job::from), repeated: true, refusal: None })
+        }
     }
 }
 
@@ -169,6 +171,7 @@ impl JobSubmitInput {
             tools: vec![],
             grammar: None,
             logprobs: None,
+            choices: 1,
             output_tokens_max: tokens.flatten(),
             stop,
             sampling: Sampling { temperature: temperature as f32, ..Sampling::greedy() },

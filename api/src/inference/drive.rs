@@ -3,6 +3,8 @@
 use std::sync::PoisonError;
 use std::time::Duration;
 
+use billing::Counts;
+use billing::price::PriceList;
 use broker::JobStream;
 use broker::job::{EndReason, FailureCode, JobEnd, JobEvent, JobStatus, Outcome, Segment};
 use chrono::{DateTime, Utc};
@@ -142,6 +144,7 @@ async fn settle(inference: &Inference, admitted: &Admitted, end: &End, times: Ti
     let prompt_tokens = end.segments.iter().map(|segment| segment.prompt_tokens).sum();
     let output_tokens = end.segments.iter().map(|segment| segment.output_tokens).sum();
     let usage = usage(admitted, &end.segments)?;
+    let cached_tokens = end.segments.iter().map(|segment| segment.cached_tokens).sum();
     let charge = usage.iter().try_fold(Nanos::ZERO, |sum, fact| sum.checked_add(fact.amount));
     let charge = charge.map_err(|error| Error::Internal(error.into()))?;
     if output_tokens > 0 || prompt_tokens > 0 {
@@ -149,7 +152,7 @@ async fn settle(inference: &Inference, admitted: &Admitted, end: &End, times: Ti
             job_id: job.job_id,
             charge,
             overrun: Overrun::Refuse,
-            shares: shares(&end.segments, charge)?,
+            shares: shares(admitted, &end.segments, charge)?,
             usage,
             dimensions: Dimensions {
                 tenant_id: job.tenant_id,
@@ -164,6 +167,7 @@ async fn settle(inference: &Inference, admitted: &Admitted, end: &End, times: Ti
     }
     let end_of_job = JobEnd {
         status: end.status,
+        cached_tokens,
         output_tokens,
         finish_reason: end.reason,
         error_code: end.failure.as_ref().map(|(code, _)| code.as_str().to_owned()),
@@ -180,7 +184,6 @@ async fn settle(inference: &Inference, admitted: &Admitted, end: &End, times: Ti
         Some((_, message)) => Err(Error::JobFailed(message.clone())),
         None => Ok(end.reason.map_or("stop", EndReason::as_str)),
     };
-    let cached_tokens = end.segments.iter().map(|segment| segment.cached_tokens).sum();
     Ok(Ending { result, prompt_tokens, cached_tokens, output_tokens, charge: money(admitted, charge) })
 }
 
@@ -196,12 +199,13 @@ fn passes(error: &Error) -> bool {
 /// The tokens of each segment and what they add to the job's cost, so that a job costs the same however many nodes made it.
 fn usage(admitted: &Admitted, segments: &[Segment]) -> Result<Vec<UsageFact>, Error> {
     let mut facts = vec![];
-    let (mut prompt_tokens, mut output_tokens) = (0, 0);
-    let mut before = billing::charge::charge(&admitted.prices, 0, 0)?;
+    let mut counts = Counts::default();
+    let mut before = billing::charge::charge(&admitted.prices, counts)?;
     for segment in segments {
-        prompt_tokens += segment.prompt_tokens;
-        output_tokens += segment.output_tokens;
-        let so_far = billing::charge::charge(&admitted.prices, prompt_tokens, output_tokens)?;
+        counts.prompt += segment.prompt_tokens;
+        counts.cached += segment.cached_tokens;
+        counts.output += segment.output_tokens;
+        let so_far = billing::charge::charge(&admitted.prices, counts)?;
         // The segment's time stands once, on its first line: time is summed over a leaf and not over a meter.
         let mut compute_ms = i32::try_from(segment.compute_ms).unwrap_or(i32::MAX);
         for line in so_far.since(&before)?.lines.into_iter().filter(|line| line.quantity > 0) {
@@ -227,12 +231,18 @@ fn segment_number(segment: &Segment) -> Result<i16, Error> {
 }
 
 /// What each provider earned at its ask, together never more than the tenant paid; the platform keeps the rest.
-fn shares(segments: &[Segment], charge: Nanos) -> Result<Vec<ProviderShare>, Error> {
+///
+/// What is cached costs the provider's price in the ratio of the tenant's prices, so that both sides share its discount.
+fn shares(admitted: &Admitted, segments: &[Segment], charge: Nanos) -> Result<Vec<ProviderShare>, Error> {
+    let PriceList { input, cached_input, .. } = &admitted.prices;
     let mut left = charge;
     let mut shares = vec![];
     for segment in segments {
-        let cost = segment.ask.input.cost(segment.prompt_tokens.into())
-            + segment.ask.output.cost(segment.output_tokens.into());
+        let Segment { ask, prompt_tokens, cached_tokens, output_tokens, .. } = segment;
+        let of_cached = cached_input.map_or(ask.input, |cached| ask.input.in_ratio(input.price, cached.price));
+        let cost = ask.input.cost((prompt_tokens - cached_tokens).into())
+            + of_cached.cost(u64::from(*cached_tokens))
+            + ask.output.cost(u64::from(*output_tokens));
         let owed = cost.floor().map_err(|error| Error::Internal(error.into()))?;
         let amount = owed.min(left);
         if amount < owed {

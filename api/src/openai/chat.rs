@@ -3,17 +3,18 @@
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use actix_web::web::{Bytes, Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
+use broker::job::JobRecord;
 use futures_util::Stream;
 use primitives::node_protocol::TokenLogprobs;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::answer::{Envelope, PromptTokensDetails, Usage, logprobs};
+use super::answer::{Envelope, Used, choice, logprobs};
 use super::http::{self, REQUEST_ID};
 use super::tool_calls::{Piece, ToolCallSplitter};
 use super::wire::ChatRequest;
 use crate::error::Error;
-use crate::inference::{Ending, Event, Request, Running, Started};
+use crate::inference::{Event, Request, Running, Started};
 use crate::services::Services;
 
 /// The longest idempotency key.
@@ -28,7 +29,7 @@ pub async fn create(http: HttpRequest, payload: Payload, services: Data<Services
     let tools = !wire.offered_tools().is_empty();
     let running = match services.inference.start(&caller, request).await? {
         Started::Running(running) => running,
-        Started::Repeated(job) => return repeated(&job),
+        Started::Repeated(jobs) => return repeated(&jobs),
     };
     let envelope = Envelope {
         id: running.job_id.to_string(),
@@ -50,6 +51,7 @@ fn read(wire: &ChatRequest, body: &[u8], idempotency_key: Option<String>) -> Res
         tools: wire.offered_tools().to_vec(),
         grammar: wire.grammar()?,
         logprobs: wire.logprobs()?,
+        choices: wire.choices()?,
         output_tokens_max: wire.output_tokens_max()?,
         stop: wire.stops()?,
         sampling: drawing.sampling,
@@ -66,49 +68,65 @@ fn idempotency_key(http: &HttpRequest) -> Result<Option<String>, Error> {
     key.map(|key| Some(key.to_owned())).ok_or_else(|| Error::invalid("idempotency-key", message))
 }
 
-/// The answer to a request that was answered before: the same job and usage. The output is not kept.
-fn repeated(job: &broker::job::JobRecord) -> Result<HttpResponse, Error> {
-    let Some(output_tokens) = job.output_tokens else {
-        return Err(Error::Conflict(
-            "The request with this idempotency key is still running. Ask again when it has ended.",
-        ));
-    };
-    if let Some(code) = &job.error_code {
-        let reason = format!(
-            "The request with this idempotency key failed ({code}) and was not charged for more than it delivered."
-        );
-        return Err(Error::Unavailable { reason, retry_after: std::time::Duration::from_secs(1) });
+/// The answer to a request that was answered before: the same jobs and usage. The output is not kept.
+fn repeated(jobs: &[JobRecord]) -> Result<HttpResponse, Error> {
+    let mut used = Used::default();
+    let mut choices = vec![];
+    for (index, job) in jobs.iter().enumerate() {
+        let Some(output_tokens) = job.output_tokens else {
+            return Err(Error::Conflict(
+                "The request with this idempotency key is still running. Ask again when it has ended.",
+            ));
+        };
+        if let Some(code) = &job.error_code {
+            let reason = format!(
+                "The request with this idempotency key failed ({code}) and was not charged for more than it delivered."
+            );
+            return Err(Error::Unavailable { reason, retry_after: std::time::Duration::from_secs(1) });
+        }
+        let reason = job.finish_reason.map_or("stop", broker::job::EndReason::as_str);
+        let message = json!({"role": "assistant", "content": null, "refusal": null});
+        choices.push(choice(index, "message", &message, Some(reason), &Value::Null));
+        let prompt_tokens = if job.first_job_id.is_none() { job.prompt_tokens } else { 0 };
+        used.add(prompt_tokens, job.cached_tokens.unwrap_or(0), output_tokens);
     }
-    let (id, created) = (job.job_id.to_string(), job.received_at.timestamp());
-    let envelope = Envelope { id: id.clone(), created, model: job.model.clone() };
-    let reason = job.finish_reason.map_or("stop", broker::job::EndReason::as_str);
-    let message = json!({"role": "assistant", "content": null, "refusal": null});
-    let told = usage(job.prompt_tokens, 0, output_tokens);
-    let answer = envelope.completion(&message, reason, told, &Value::Null);
+    let Some(first) = jobs.first() else { return Err(Error::NotFound("job")) };
+    let (id, created) = (first.job_id.to_string(), first.received_at.timestamp());
+    let envelope = Envelope { id: id.clone(), created, model: first.model.clone() };
+    let answer = envelope.completion(choices, used.usage());
     Ok(HttpResponse::Ok().insert_header((REQUEST_ID, id)).insert_header(("idempotent-replay", "true")).json(answer))
 }
 
-/// Waits for the end and answers once. A caller that hangs up drops the job.
+/// Waits for the end of every choice and answers once. A caller that hangs up drops them.
 async fn whole(mut running: Running, envelope: &Envelope, tools: bool) -> Result<HttpResponse, Error> {
-    let mut output = Output::new(tools);
-    while let Some(event) = running.next().await {
+    let mut outputs: Vec<Output> = (0..running.choices()).map(|_| Output::new(tools)).collect();
+    let mut used = Used::default();
+    let mut reasons = vec![];
+    while let Some((index, event)) = running.next().await {
         match event {
             Event::Text { text, logprobs, .. } => {
-                output.push(&text);
-                output.logprobs.extend(logprobs);
+                outputs[index].push(&text);
+                outputs[index].logprobs.extend(logprobs);
             }
             Event::Ended(ending) => {
-                let Ending { result, prompt_tokens, cached_tokens, output_tokens, .. } = *ending;
-                let reason = result?;
-                let told = logprobs(&output.logprobs);
-                let (message, reason) = output.finish(&envelope.id, reason);
-                let used = usage(prompt_tokens, cached_tokens, output_tokens);
-                let answer = envelope.completion(&message, reason, used, &told);
-                return Ok(HttpResponse::Ok().insert_header((REQUEST_ID, envelope.id.clone())).json(answer));
+                used.end(&ending);
+                reasons.push((index, ending.result));
             }
         }
     }
-    Err(Error::Internal(anyhow::anyhow!("a job's events ended without its end")))
+    if reasons.len() < outputs.len() {
+        return Err(Error::Internal(anyhow::anyhow!("a job's events ended without its end")));
+    }
+    reasons.sort_by_key(|(index, _)| *index);
+    // The first failure is the request's; the others were stopped for it.
+    let reasons = reasons.into_iter().map(|(_, reason)| reason).collect::<Result<Vec<_>, _>>()?;
+    let choices = outputs.into_iter().zip(reasons).enumerate().map(|(index, (output, reason))| {
+        let told = logprobs(&output.logprobs);
+        let (message, reason) = output.finish(&envelope.id, index, reason);
+        choice(index, "message", &message, Some(reason), &told)
+    });
+    let answer = envelope.completion(choices.collect(), used.usage());
+    Ok(HttpResponse::Ok().insert_header((REQUEST_ID, envelope.id.clone())).json(answer))
 }
 
 /// A whole answer being put together.
@@ -149,14 +167,15 @@ impl Output {
         }
     }
 
-    fn finish(mut self, id: &str, reason: &'static str) -> (Value, &'static str) {
+    fn finish(mut self, id: &str, choice: usize, reason: &'static str) -> (Value, &'static str) {
         if let Some(splitter) = self.splitter.take() {
             self.take(splitter.finish());
         }
         if self.calls.is_empty() {
             return (json!({"role": "assistant", "content": self.content, "refusal": null}), reason);
         }
-        let calls: Vec<Value> = self.calls.iter().enumerate().map(|(index, call)| tool_call(id, index, call)).collect();
+        let calls: Vec<Value> =
+            self.calls.iter().enumerate().map(|(index, call)| tool_call(id, choice, index, call)).collect();
         let content = Some(self.content.trim()).filter(|content| !content.is_empty());
         let message = json!({"role": "assistant", "content": content, "refusal": null, "tool_calls": calls});
         (message, called(reason))
@@ -168,29 +187,18 @@ fn called(reason: &'static str) -> &'static str {
     if reason == "stop" { "tool_calls" } else { reason }
 }
 
-fn tool_call(id: &str, index: usize, (name, arguments): &(String, String)) -> Value {
+fn tool_call(id: &str, choice: usize, index: usize, (name, arguments): &(String, String)) -> Value {
     let digits = id.strip_prefix("job_").unwrap_or(id);
-    json!({"id": format!("call_{digits}_{index}"), "type": "function", "function": {"name": name, "arguments": arguments}})
-}
-
-fn usage(prompt_tokens: u32, cached_tokens: u32, completion_tokens: u32) -> Usage {
-    let prompt_tokens_details = PromptTokensDetails { cached_tokens };
-    Usage { prompt_tokens, completion_tokens, total_tokens: prompt_tokens + completion_tokens, prompt_tokens_details }
+    let id = if choice == 0 { format!("call_{digits}_{index}") } else { format!("call_{digits}_{choice}_{index}") };
+    json!({"id": id, "type": "function", "function": {"name": name, "arguments": arguments}})
 }
 
 /// Answers as server-sent events; the last one comes after the settlement's commit.
 fn stream(running: Running, envelope: Envelope, tools: bool, include_usage: bool) -> HttpResponse {
     let id = envelope.id.clone();
-    let chunks = Chunks {
-        running,
-        envelope,
-        splitter: tools.then(ToolCallSplitter::default),
-        calls: 0,
-        logprobs: vec![],
-        include_usage,
-        opened: false,
-        ended: false,
-    };
+    let parts = (0..running.choices()).map(|index| Part::new(index, tools)).collect();
+    let chunks =
+        Chunks { running, envelope, parts, used: Used::default(), include_usage, opened: false, failed: false };
     HttpResponse::Ok()
         .insert_header((CONTENT_TYPE, "text/event-stream"))
         .insert_header((CACHE_CONTROL, "no-cache"))
@@ -202,21 +210,30 @@ fn stream(running: Running, envelope: Envelope, tools: bool, include_usage: bool
 struct Chunks {
     running: Running,
     envelope: Envelope,
+    parts: Vec<Part>,
+    used: Used,
+    include_usage: bool,
+    opened: bool,
+    /// A choice failed: no other is whole.
+    failed: bool,
+}
+
+/// One choice of a stream.
+struct Part {
+    index: usize,
     splitter: Option<ToolCallSplitter>,
     calls: usize,
     /// Of tokens whose text was not given yet.
     logprobs: Vec<TokenLogprobs>,
-    include_usage: bool,
-    opened: bool,
     ended: bool,
 }
 
 impl Chunks {
     fn into_stream(self) -> impl Stream<Item = Result<Bytes, actix_web::Error>> {
         futures_util::stream::unfold(self, |mut chunks| async move {
-            while !chunks.ended {
-                let event = chunks.running.next().await?;
-                let bytes = chunks.write(event);
+            while !chunks.ended() {
+                let (index, event) = chunks.running.next().await?;
+                let bytes = chunks.write(index, event);
                 if !bytes.is_empty() {
                     return Some((Ok(Bytes::from(bytes)), chunks));
                 }
@@ -225,34 +242,72 @@ impl Chunks {
         })
     }
 
-    fn write(&mut self, event: Event) -> String {
+    fn ended(&self) -> bool {
+        self.parts.iter().all(|part| part.ended)
+    }
+
+    fn write(&mut self, index: usize, event: Event) -> String {
         let mut out = String::new();
         if !self.opened {
             self.opened = true;
             let opening = json!({"role": "assistant", "content": ""});
-            self.data(&mut out, &self.envelope.chunk(&opening, None, &Value::Null));
-        }
-        match event {
-            Event::Text { text, logprobs, .. } => {
-                self.logprobs.extend(logprobs);
-                let pieces = match &mut self.splitter {
-                    Some(splitter) => splitter.push(&text),
-                    None if text.is_empty() => vec![],
-                    None => vec![Piece::Text(text)],
-                };
-                self.pieces(&mut out, pieces);
+            for index in 0..self.parts.len() {
+                data(&mut out, &self.envelope.chunk(choice(index, "delta", &opening, None, &Value::Null)));
             }
-            Event::Ended(ending) => self.end(&mut out, *ending),
+        }
+        let part = &mut self.parts[index];
+        match event {
+            Event::Text { text, logprobs, .. } => part.push(&mut out, &self.envelope, text, logprobs),
+            Event::Ended(ending) => {
+                self.used.end(&ending);
+                part.ended = true;
+                match ending.result {
+                    Ok(reason) if !self.failed => part.end(&mut out, &self.envelope, reason),
+                    // It was stopped for another's failure, which was told.
+                    Ok(_) => {}
+                    Err(_) if self.failed => {}
+                    Err(error) => {
+                        self.failed = true;
+                        data(&mut out, &http::error_body(&error));
+                    }
+                }
+                if self.ended() {
+                    self.close(&mut out);
+                }
+            }
         }
         out
     }
 
-    fn pieces(&mut self, out: &mut String, pieces: Vec<Piece>) {
+    fn close(&self, out: &mut String) {
+        if self.include_usage {
+            data(out, &self.envelope.usage_chunk(self.used.usage()));
+        }
+        out.push_str("data: [DONE]\n\n");
+    }
+}
+
+impl Part {
+    fn new(index: usize, tools: bool) -> Self {
+        Self { index, splitter: tools.then(ToolCallSplitter::default), calls: 0, logprobs: vec![], ended: false }
+    }
+
+    fn push(&mut self, out: &mut String, envelope: &Envelope, text: String, logprobs: Vec<TokenLogprobs>) {
+        self.logprobs.extend(logprobs);
+        let pieces = match &mut self.splitter {
+            Some(splitter) => splitter.push(&text),
+            None if text.is_empty() => vec![],
+            None => vec![Piece::Text(text)],
+        };
+        self.pieces(out, envelope, pieces);
+    }
+
+    fn pieces(&mut self, out: &mut String, envelope: &Envelope, pieces: Vec<Piece>) {
         for piece in pieces {
             let delta = match piece {
                 Piece::Text(text) => json!({"content": text}),
                 Piece::Call { name } => {
-                    let mut call = tool_call(&self.envelope.id, self.calls, &(name, String::new()));
+                    let mut call = tool_call(&envelope.id, self.index, self.calls, &(name, String::new()));
                     call["index"] = self.calls.into();
                     self.calls += 1;
                     json!({"tool_calls": [call]})
@@ -263,32 +318,21 @@ impl Chunks {
                 }
             };
             let told = logprobs(&std::mem::take(&mut self.logprobs));
-            self.data(out, &self.envelope.chunk(&delta, None, &told));
+            data(out, &envelope.chunk(choice(self.index, "delta", &delta, None, &told)));
         }
     }
 
-    fn end(&mut self, out: &mut String, ending: Ending) {
-        self.ended = true;
+    fn end(&mut self, out: &mut String, envelope: &Envelope, reason: &'static str) {
         let rest = self.splitter.take().map(ToolCallSplitter::finish).unwrap_or_default();
-        self.pieces(out, rest);
-        match ending.result {
-            Ok(reason) => {
-                let reason = if self.calls > 0 { called(reason) } else { reason };
-                let told = logprobs(&std::mem::take(&mut self.logprobs));
-                self.data(out, &self.envelope.chunk(&json!({}), Some(reason), &told));
-            }
-            Err(error) => self.data(out, &http::error_body(&error)),
-        }
-        if self.include_usage {
-            let usage = usage(ending.prompt_tokens, ending.cached_tokens, ending.output_tokens);
-            self.data(out, &self.envelope.usage_chunk(usage));
-        }
-        out.push_str("data: [DONE]\n\n");
+        self.pieces(out, envelope, rest);
+        let reason = if self.calls > 0 { called(reason) } else { reason };
+        let told = logprobs(&std::mem::take(&mut self.logprobs));
+        data(out, &envelope.chunk(choice(self.index, "delta", &json!({}), Some(reason), &told)));
     }
+}
 
-    fn data(&self, out: &mut String, value: &Value) {
-        out.push_str("data: ");
-        out.push_str(&value.to_string());
-        out.push_str("\n\n");
-    }
+fn data(out: &mut String, value: &Value) {
+    out.push_str("data: ");
+    out.push_str(&value.to_string());
+    out.push_str("\n\n");
 }

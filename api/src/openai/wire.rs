@@ -18,6 +18,8 @@ const TOOLS_MAX: usize = 128;
 /// Stop texts at most, and the bytes of each.
 const STOPS_MAX: usize = 4;
 const STOP_BYTES_MAX: usize = 256;
+/// Answers of one request at most.
+const CHOICES_MAX: u8 = 8;
 /// Biased tokens at most.
 const BIASES_MAX: usize = 300;
 /// Likely tokens that are told beside each, at most.
@@ -133,12 +135,6 @@ impl ChatRequest {
         if self.messages.is_empty() || self.messages.len() > MESSAGES_MAX {
             return Err(Error::invalid("messages", format!("A conversation has 1 to {MESSAGES_MAX} messages.")));
         }
-        if self.n.is_some_and(|n| n != 1) {
-            return Err(Error::invalid(
-                "n",
-                "Only one choice can be asked for (n = 1). Send several requests instead.",
-            ));
-        }
         if self.stream_options.is_some() && !self.stream {
             return Err(Error::invalid("stream_options", "`stream_options` needs `stream: true`."));
         }
@@ -172,6 +168,12 @@ impl ChatRequest {
             self.parallel_tool_calls != Some(false),
             self.response_format.as_ref(),
         )
+    }
+
+    /// How many answers are wanted.
+    pub fn choices(&self) -> Result<u8, Error> {
+        let choices = u8::try_from(self.n.unwrap_or(1)).ok().filter(|n| (1..=CHOICES_MAX).contains(n));
+        choices.ok_or_else(|| Error::invalid("n", format!("`n` must be between 1 and {CHOICES_MAX}.")))
     }
 
     /// With how many of the likeliest tokens beside each its likelihood is told, if it is.
@@ -296,6 +298,7 @@ mod tests {
                 request.stops()?;
                 request.grammar()?;
                 request.logprobs()?;
+                request.choices()?;
                 request.drawing().map(|_| ())
             })
             .unwrap_err();
@@ -324,7 +327,9 @@ mod tests {
             ("presence_penalty", json!(-3), "presence_penalty"),
             ("stop", json!(["a", "b", "c", "d", "e"]), "stop"),
             ("stop", json!(""), "stop"),
-            ("n", json!(2), "n"),
+            ("n", json!(0), "n"),
+            ("n", json!(9), "n"),
+            ("n", json!(-1), "n"),
             ("tools", json!([{"type": "spell"}]), "tools"),
             ("tool_choice", json!("required"), "tool_choice"),
             ("stream_options", json!({"include_usage": true}), "stream_options"),

@@ -78,6 +78,8 @@ pub(super) struct Run {
     pub next_seq: u32,
     /// Tokens of the prompt that the node's cache held; it tells at the end.
     pub cached_tokens: u32,
+    /// The most that it could have held: what the node was sent before.
+    pub cached_tokens_max: u32,
     /// Where this lease's tokens begin among the delivered ones.
     pub delivered_from: usize,
 }
@@ -170,16 +172,22 @@ impl Entry {
 
     /// Closes the segment of the lease that ended the job well: it carries the prompt.
     pub fn close_segment_with_prompt(&mut self, now: DateTime<Utc>, run: &Run) {
-        self.push_segment(now, run, count(self.job.prompt.len()));
+        self.push_segment(now, run, self.prompt_tokens_paid());
     }
 
     /// Puts the prompt on the segment of the lease that the job was cancelled under, if it brought anything.
     pub fn count_prompt(&mut self) {
+        let prompt_tokens = self.prompt_tokens_paid();
         if let Phase::Running(run) = &self.phase
             && let Some(segment) = self.segments.last_mut().filter(|segment| segment.epoch == run.holder.epoch)
         {
-            segment.prompt_tokens = count(self.job.prompt.len());
+            segment.prompt_tokens = prompt_tokens;
         }
+    }
+
+    /// The prompt's length, where this job pays for it.
+    fn prompt_tokens_paid(&self) -> u32 {
+        if self.job.pays_prompt { count(self.job.prompt.len()) } else { 0 }
     }
 
     fn push_segment(&mut self, now: DateTime<Utc>, run: &Run, prompt_tokens: u32) {
@@ -190,7 +198,7 @@ impl Entry {
             node_id,
             provider_id,
             prompt_tokens,
-            cached_tokens: run.cached_tokens.min(prompt_tokens),
+            cached_tokens: run.cached_tokens.min(run.cached_tokens_max).min(prompt_tokens),
             output_tokens,
             compute_ms: run.compute_ms(now),
             ask,

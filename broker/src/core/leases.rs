@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use primitives::id::{JobId, NodeId};
+use primitives::kv_block::{self, BLOCK_TOKENS};
 use primitives::node_protocol::{FinishReason, SignedReceipt, ToNode, TokenFrame};
 
 use super::entry::{Entry, Holder, Phase, Run, Verdict, count};
@@ -54,13 +55,17 @@ impl Core {
             lap: Lap::begin(now),
             next_seq: 0,
             cached_tokens: 0,
+            cached_tokens_max: 0,
             delivered_from: self.jobs.get(&job_id).map_or(0, |entry| entry.delivered.len()),
         }
     }
 
-    fn commit(&mut self, job_id: JobId, run: Run) {
+    fn commit(&mut self, job_id: JobId, mut run: Run) {
         let Some(entry) = self.jobs.get_mut(&job_id) else { return };
         let Holder { node_id, provider_id, epoch, .. } = run.holder;
+        if let Some(cell) = self.fleet.cell_mut(node_id, &entry.job.model) {
+            run.cached_tokens_max = count(cell.sent.send(&entry.job.prompt_blocks) * BLOCK_TOKENS);
+        }
         entry.phase = Phase::Running(run);
         self.timers.set(Wake::Job(job_id), entry.due(&self.settings));
         let work = Box::new(entry.work(run.committed_at));
@@ -142,6 +147,7 @@ impl Core {
     ) {
         let Some(mut entry) = self.leave(job_id) else { return };
         entry.close_segment_with_prompt(now, &run);
+        self.note_output(&entry, run.holder.node_id);
         if let Some(queue) = self.queues.get_mut(&entry.job.model) {
             queue.learn(entry.delivered.len() as u64, now - run.committed_at);
         }
@@ -150,6 +156,17 @@ impl Core {
         self.outputs.push(Output::End(ended(now, &entry, &run, outcome, receipt)));
         let outcome = Outcome { reason, segments: entry.segments };
         self.outputs.push(Output::Event(job_id, JobEvent::Ended(outcome)));
+    }
+
+    /// What a node has made is as good as sent: the next turn of a conversation goes on from it.
+    fn note_output(&mut self, entry: &Entry, node_id: NodeId) {
+        if let Some(salt) = &entry.job.cache_salt
+            && let Some(cell) = self.fleet.cell_mut(node_id, &entry.job.model)
+        {
+            let mut blocks = entry.job.prompt_blocks.clone();
+            kv_block::extend(salt, &mut blocks, &[&entry.job.prompt[..], &entry.delivered].concat());
+            cell.sent.send(&blocks);
+        }
     }
 
     /// A node has gone with an offer or a lease of this job.

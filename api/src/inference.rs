@@ -7,6 +7,7 @@
 //! event comes after that commit.
 
 mod drive;
+mod reasoning;
 mod running;
 
 use std::collections::HashMap;
@@ -39,6 +40,7 @@ use crate::limit::Limiter;
 use crate::{CURRENCY, repo};
 
 use self::drive::Listener;
+use self::reasoning::ReasoningSplitter;
 use self::running::Choice;
 
 pub use self::running::{Ending, Event, Running};
@@ -135,6 +137,8 @@ pub struct Parts {
 struct Admitted {
     job: Arc<NewJob>,
     prices: PriceList,
+    /// Tells its thinking from its answer, where its model thinks.
+    thinks: Option<ReasoningSplitter>,
 }
 
 impl Inference {
@@ -182,8 +186,8 @@ impl Inference {
         {
             return Err(Error::invalid("logit_bias", format!("The model has no token {id}.")));
         }
-        let prompt = entry.format.prompt(&request.messages, &request.tools);
-        let prompt = prompt.map_err(|error| Error::invalid("messages", error.to_string()))?;
+        let prompt = entry.format.prompt_and_end(&request.messages, &request.tools);
+        let (prompt, end) = prompt.map_err(|error| Error::invalid("messages", error.to_string()))?;
         let output_tokens_max = output_limit(&entry, prompt.len(), request.output_tokens_max)?;
         let prompt_tokens = u32::try_from(prompt.len()).expect("a prompt that fits the context fits 32 bits");
         let tokens = output_tokens_max.saturating_mul(request.choices.into()).saturating_add(prompt_tokens);
@@ -225,7 +229,12 @@ impl Inference {
             jobs.push(new_job(jobs.first())?);
         }
         let (job_id, model) = (jobs[0].job_id, request.model.clone());
-        let choices = jobs.into_iter().map(|job| Admitted { job: Arc::new(job), prices: prices.clone() }).collect();
+        let thinks = entry.model.reasoning.clone().map(|reasoning| {
+            let opened = end.trim_end().ends_with(&reasoning.open);
+            ReasoningSplitter::new(reasoning, opened)
+        });
+        let admitted = |job| Admitted { job: Arc::new(job), prices: prices.clone(), thinks: thinks.clone() };
+        let choices = jobs.into_iter().map(admitted).collect();
         let choices = self.run_all(choices, request, &prompt).await?;
         Ok(Started::Running(Running::new(job_id, model, prompt_tokens, choices, places)))
     }

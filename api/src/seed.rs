@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::Context;
 use billing::{Meter, NewPrice};
+use broker::model::Reasoning;
 use chrono::{DateTime, TimeDelta, Utc};
 use primitives::clock::Clock;
 use primitives::id::{Ids, ProviderId, UserId};
@@ -32,6 +33,15 @@ struct Manifest {
     chat_template: File,
     context_tokens: u32,
     eos_token_ids: Vec<u32>,
+    #[serde(default)]
+    reasoning: Option<Thinking>,
+}
+
+/// Between what texts it thinks.
+#[derive(Debug, Deserialize)]
+struct Thinking {
+    open: String,
+    close: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -74,6 +84,7 @@ async fn register_model(pool: &PgPool, folder: &Path, now: DateTime<Utc>) -> any
         tokenizer,
         chat_template,
         eos_token_ids: manifest.eos_token_ids,
+        reasoning: manifest.reasoning.map(|Thinking { open, close }| Reasoning { open, close }),
         output_tokens_default: manifest.context_tokens / 2,
         output_tokens_max: manifest.context_tokens,
         created_at: now,

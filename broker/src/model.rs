@@ -24,12 +24,23 @@ pub struct Model {
     pub chat_template: String,
     /// Tokens that end the model's turn.
     pub eos_token_ids: Vec<u32>,
+    /// Between what it thinks, if it does.
+    pub reasoning: Option<Reasoning>,
     /// The output limit of a request that names none.
     pub output_tokens_default: u32,
     /// The highest output limit a request may name.
     pub output_tokens_max: u32,
     /// When it was first registered.
     pub created_at: DateTime<Utc>,
+}
+
+/// The texts between which a model thinks before it answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reasoning {
+    /// Before its thinking, such as `<think>`; the model's template may say it already.
+    pub open: String,
+    /// Behind its thinking, such as `</think>`.
+    pub close: String,
 }
 
 /// Registers a model, or replaces what is known of it; `created_at` stays.

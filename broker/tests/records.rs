@@ -4,7 +4,7 @@ use broker::ask::{Ask, AskPrices};
 use broker::job::{Class, EndReason, Filter, JobEnd, JobStatus, NewJob};
 use broker::join_token::JoinToken;
 use broker::lease::LeaseOutcome;
-use broker::model::Model;
+use broker::model::{Model, Reasoning};
 use broker::node::Node;
 use broker::presence::{self, GAP_MAX, ModelShare, Presence, Unreported};
 use broker::provider::Provider;
@@ -215,6 +215,7 @@ async fn a_model_is_replaced_but_keeps_its_birthday(pool: PgPool) {
         tokenizer: "{}".into(),
         chat_template: "{{ messages }}".into(),
         eos_token_ids: vec![2, 3],
+        reasoning: Some(Reasoning { open: "<think>".into(), close: "</think>".into() }),
         output_tokens_default: 64,
         output_tokens_max: 256,
         created_at: start(),

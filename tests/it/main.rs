@@ -40,6 +40,8 @@ mod programs;
 #[cfg(test)]
 mod proof;
 #[cfg(test)]
+mod reasoning;
+#[cfg(test)]
 mod replicas;
 #[cfg(test)]
 mod tidy;

@@ -14,6 +14,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::reasoning::{ReasoningSplitter, Told};
 use super::{Admitted, Ending, Event, Inference};
 use crate::error::Error;
 
@@ -34,6 +35,12 @@ struct End {
     segments: Vec<Segment>,
 }
 
+/// What came until now.
+struct Output {
+    first_token_at: Option<DateTime<Utc>>,
+    thinks: Option<ReasoningSplitter>,
+}
+
 /// Who waits for the output.
 pub(super) struct Listener {
     /// Where it goes; closed once nobody waits.
@@ -45,32 +52,37 @@ pub(super) struct Listener {
 /// Forwards the job's output once its hold is durable, then settles, records and tells the end, in that order.
 pub(super) async fn drive(
     inference: Inference,
-    admitted: Admitted,
+    mut admitted: Admitted,
     mut hold: Hold,
     mut stream: JobStream,
     listener: Listener,
 ) {
     let job_id = admitted.job.job_id;
-    let mut first_token_at = None;
+    let mut output = Output { first_token_at: None, thinks: admitted.thinks.take() };
     let settled = match hold.durable().await {
         Ok(_) => {
-            let forwarded = forward(&inference, &admitted, &mut stream, &listener, &mut first_token_at);
+            let forwarded = forward(&inference, &admitted, &mut stream, &listener, &mut output);
             let end = match tokio::time::timeout(JOB_TIME_MAX, forwarded).await {
                 Ok(Some(end)) => end,
                 // The caller left, time is up, or the job was taken from this replica: what was delivered until now is all there will be.
                 Ok(None) | Err(_) => End::from(stream.cancel().await),
             };
-            let times = Times { first_token_at, ended_at: inference.clock.now() };
+            let times = Times { first_token_at: output.first_token_at, ended_at: inference.clock.now() };
             settle_surely(&inference, &admitted, &end, times).await
         }
         Err(error) => Err(error.into()),
     };
-    let ending = settled.unwrap_or_else(|error| {
+    let mut ending = settled.unwrap_or_else(|error| {
         error.log();
         tracing::error!(job.id = %job_id, "a job could not be settled; its hold is voided once this replica is gone, or expires");
         let charge = money(&admitted, Nanos::ZERO);
-        Ending { result: Err(error), prompt_tokens: 0, cached_tokens: 0, output_tokens: 0, charge }
+        Ending { result: Err(error), prompt_tokens: 0, cached_tokens: 0, output_tokens: 0, reasoning_tokens: 0, charge }
     });
+    if let Some(thinks) = &mut output.thinks {
+        let Told { text, reasoning, logprobs } = thinks.finish();
+        listener.events.send(Event::Text { text, reasoning, tokens: 0, logprobs }).ok();
+        ending.reasoning_tokens = thinks.reasoning_tokens();
+    }
     inference.running.lock().unwrap_or_else(PoisonError::into_inner).remove(&job_id);
     // A caller that left misses the end; the books have it.
     listener.events.send(Event::Ended(Box::new(ending))).ok();
@@ -82,7 +94,7 @@ async fn forward(
     admitted: &Admitted,
     stream: &mut JobStream,
     Listener { events, stop }: &Listener,
-    first_token_at: &mut Option<DateTime<Utc>>,
+    output: &mut Output,
 ) -> Option<End> {
     let mut gone = std::pin::pin!(inference.replica.gone(admitted.job.replica_id));
     loop {
@@ -95,9 +107,14 @@ async fn forward(
         match event? {
             JobEvent::Placed { .. } => {}
             JobEvent::Tokens { ids, text, logprobs } => {
-                first_token_at.get_or_insert_with(|| inference.clock.now());
+                output.first_token_at.get_or_insert_with(|| inference.clock.now());
                 let tokens = u32::try_from(ids.len()).unwrap_or(u32::MAX);
-                if events.send(Event::Text { text, tokens, logprobs }).is_err() {
+                let told = match &mut output.thinks {
+                    Some(thinks) => thinks.push(&text, tokens, logprobs),
+                    None => Told { text, logprobs, reasoning: String::new() },
+                };
+                let Told { text, reasoning, logprobs } = told;
+                if events.send(Event::Text { text, reasoning, tokens, logprobs }).is_err() {
                     return None;
                 }
             }
@@ -184,7 +201,8 @@ async fn settle(inference: &Inference, admitted: &Admitted, end: &End, times: Ti
         Some((_, message)) => Err(Error::JobFailed(message.clone())),
         None => Ok(end.reason.map_or("stop", EndReason::as_str)),
     };
-    Ok(Ending { result, prompt_tokens, cached_tokens, output_tokens, charge: money(admitted, charge) })
+    let charge = money(admitted, charge);
+    Ok(Ending { result, prompt_tokens, cached_tokens, output_tokens, reasoning_tokens: 0, charge })
 }
 
 /// True when the database is away, which passes, rather than refusing.

@@ -41,9 +41,11 @@ pub enum Event {
     Text {
         /// The text; may be empty while a character is unfinished.
         text: String,
+        /// What the model thought before its answer, where it is known to think.
+        reasoning: String,
         /// New tokens.
         tokens: u32,
-        /// How likely each was, where that was asked for.
+        /// How likely each of the answer's was, where that was asked for.
         logprobs: Vec<TokenLogprobs>,
     },
     /// The last event, after the money is settled.
@@ -61,6 +63,8 @@ pub struct Ending {
     pub cached_tokens: u32,
     /// Delivered tokens, all charged.
     pub output_tokens: u32,
+    /// Of those, the thinking.
+    pub reasoning_tokens: u32,
     /// What was paid.
     pub charge: Money,
 }
@@ -130,7 +134,9 @@ mod tests {
 
     fn ended(result: Result<&'static str, Error>) -> Event {
         let charge = Money { amount: Nanos::ZERO, currency: crate::CURRENCY };
-        Event::Ended(Box::new(Ending { result, prompt_tokens: 0, cached_tokens: 0, output_tokens: 0, charge }))
+        let ending =
+            Ending { result, prompt_tokens: 0, cached_tokens: 0, output_tokens: 0, reasoning_tokens: 0, charge };
+        Event::Ended(Box::new(ending))
     }
 
     #[tokio::test]
@@ -138,7 +144,9 @@ mod tests {
         let (mut running, senders, _stops) = running(2);
         for sender in &senders {
             for _ in 0..3 {
-                sender.send(Event::Text { text: String::new(), tokens: 1, logprobs: vec![] }).unwrap();
+                sender
+                    .send(Event::Text { text: String::new(), reasoning: String::new(), tokens: 1, logprobs: vec![] })
+                    .unwrap();
             }
             sender.send(ended(Ok("stop"))).unwrap();
         }

@@ -17,6 +17,15 @@ pub struct Usage {
     pub total_tokens: u32,
     /// What is known of the prompt's tokens.
     pub prompt_tokens_details: PromptTokensDetails,
+    /// What is known of the delivered tokens.
+    pub completion_tokens_details: CompletionTokensDetails,
+}
+
+/// How the delivered tokens divide.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct CompletionTokensDetails {
+    /// Those of the thinking.
+    pub reasoning_tokens: u32,
 }
 
 /// How the prompt's tokens divide.
@@ -32,12 +41,14 @@ pub struct Used {
     prompt_tokens: u32,
     cached_tokens: u32,
     output_tokens: u32,
+    reasoning_tokens: u32,
 }
 
 impl Used {
     /// Counts a choice that ended.
     pub fn end(&mut self, ending: &Ending) {
         self.add(ending.prompt_tokens, ending.cached_tokens, ending.output_tokens);
+        self.reasoning_tokens += ending.reasoning_tokens;
     }
 
     /// Counts these tokens.
@@ -49,12 +60,13 @@ impl Used {
 
     /// As the wire has it.
     pub fn usage(&self) -> Usage {
-        let Self { prompt_tokens, cached_tokens, output_tokens } = *self;
+        let Self { prompt_tokens, cached_tokens, output_tokens, reasoning_tokens } = *self;
         Usage {
             prompt_tokens,
             completion_tokens: output_tokens,
             total_tokens: prompt_tokens + output_tokens,
             prompt_tokens_details: PromptTokensDetails { cached_tokens },
+            completion_tokens_details: CompletionTokensDetails { reasoning_tokens },
         }
     }
 }

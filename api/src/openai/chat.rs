@@ -104,7 +104,8 @@ async fn whole(mut running: Running, envelope: &Envelope, tools: bool) -> Result
     let mut reasons = vec![];
     while let Some((index, event)) = running.next().await {
         match event {
-            Event::Text { text, logprobs, .. } => {
+            Event::Text { text, reasoning, logprobs, .. } => {
+                outputs[index].reasoning.push_str(&reasoning);
                 outputs[index].push(&text);
                 outputs[index].logprobs.extend(logprobs);
             }
@@ -132,6 +133,7 @@ async fn whole(mut running: Running, envelope: &Envelope, tools: bool) -> Result
 /// A whole answer being put together.
 struct Output {
     splitter: Option<ToolCallSplitter>,
+    reasoning: String,
     content: String,
     calls: Vec<(String, String)>,
     logprobs: Vec<TokenLogprobs>,
@@ -140,7 +142,7 @@ struct Output {
 impl Output {
     fn new(tools: bool) -> Self {
         let splitter = tools.then(ToolCallSplitter::default);
-        Self { splitter, content: String::new(), calls: vec![], logprobs: vec![] }
+        Self { splitter, reasoning: String::new(), content: String::new(), calls: vec![], logprobs: vec![] }
     }
 
     fn push(&mut self, text: &str) {
@@ -171,13 +173,17 @@ impl Output {
         if let Some(splitter) = self.splitter.take() {
             self.take(splitter.finish());
         }
+        let mut message = json!({"role": "assistant", "content": self.content, "refusal": null});
+        if !self.reasoning.is_empty() {
+            message["reasoning_content"] = self.reasoning.into();
+        }
         if self.calls.is_empty() {
-            return (json!({"role": "assistant", "content": self.content, "refusal": null}), reason);
+            return (message, reason);
         }
         let calls: Vec<Value> =
             self.calls.iter().enumerate().map(|(index, call)| tool_call(id, choice, index, call)).collect();
-        let content = Some(self.content.trim()).filter(|content| !content.is_empty());
-        let message = json!({"role": "assistant", "content": content, "refusal": null, "tool_calls": calls});
+        message["content"] = Some(self.content.trim()).filter(|content| !content.is_empty()).into();
+        message["tool_calls"] = calls.into();
         (message, called(reason))
     }
 }
@@ -257,7 +263,13 @@ impl Chunks {
         }
         let part = &mut self.parts[index];
         match event {
-            Event::Text { text, logprobs, .. } => part.push(&mut out, &self.envelope, text, logprobs),
+            Event::Text { text, reasoning, logprobs, .. } => {
+                if !reasoning.is_empty() {
+                    let delta = json!({"reasoning_content": reasoning});
+                    data(&mut out, &self.envelope.chunk(choice(index, "delta", &delta, None, &Value::Null)));
+                }
+                part.push(&mut out, &self.envelope, text, logprobs);
+            }
             Event::Ended(ending) => {
                 self.used.end(&ending);
                 part.ended = true;

@@ -11,7 +11,7 @@ use sqlx::types::Json;
 use super::{Row, broken_constraint};
 use crate::ask::{Ask, AskPrices};
 use crate::join_token::JoinToken;
-use crate::model::Model;
+use crate::model::{Model, Reasoning};
 use crate::node::{Node, NodeStatus};
 use crate::provider::Provider;
 use crate::{Error, Result};
@@ -292,6 +292,8 @@ struct ModelRow {
     tokenizer: String,
     chat_template: String,
     eos_token_ids: Vec<i64>,
+    reasoning_open: Option<String>,
+    reasoning_close: Option<String>,
     output_tokens_default: i64,
     output_tokens_max: i64,
     created_at: DateTime<Utc>,
@@ -311,6 +313,7 @@ impl TryFrom<ModelRow> for Model {
                 .collect::<Result<_>>()?,
             output_tokens_default: row.number("output_tokens_default", model.output_tokens_default)?,
             output_tokens_max: row.number("output_tokens_max", model.output_tokens_max)?,
+            reasoning: model.reasoning_open.zip(model.reasoning_close).map(|(open, close)| Reasoning { open, close }),
             id: model.id,
             name: model.name,
             revision: model.revision,
@@ -326,11 +329,11 @@ pub(crate) async fn model_upsert(conn: &mut PgConnection, model: &Model) -> Resu
     let eos_token_ids: Vec<i64> = model.eos_token_ids.iter().copied().map(i64::from).collect();
     sqlx::query!(
         "INSERT INTO broker.models (id, name, revision, context_tokens, weights_sha256, tokenizer, chat_template,
-           eos_token_ids, output_tokens_default, output_tokens_max, created_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+           eos_token_ids, output_tokens_default, output_tokens_max, created_at, reasoning_open, reasoning_close)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
          ON CONFLICT (id) DO UPDATE
          SET name = $2, revision = $3, context_tokens = $4, weights_sha256 = $5, tokenizer = $6, chat_template = $7,
-           eos_token_ids = $8, output_tokens_default = $9, output_tokens_max = $10",
+           eos_token_ids = $8, output_tokens_default = $9, output_tokens_max = $10, reasoning_open = $12, reasoning_close = $13",
         model.id,
         model.name,
         model.revision,
@@ -342,6 +345,8 @@ pub(crate) async fn model_upsert(conn: &mut PgConnection, model: &Model) -> Resu
         i64::from(model.output_tokens_default),
         i64::from(model.output_tokens_max),
         model.created_at,
+        model.reasoning.as_ref().map(|reasoning| &reasoning.open),
+        model.reasoning.as_ref().map(|reasoning| &reasoning.close),
     )
     .execute(conn)
     .await?;
@@ -351,8 +356,8 @@ pub(crate) async fn model_upsert(conn: &mut PgConnection, model: &Model) -> Resu
 pub(crate) async fn model_find(conn: &mut PgConnection, id: &str) -> Result<Option<Model>> {
     let row = sqlx::query_as!(
         ModelRow,
-        "SELECT id, name, revision, context_tokens, weights_sha256, tokenizer, chat_template, eos_token_ids,
-           output_tokens_default, output_tokens_max, created_at
+        "SELECT id, name, revision, context_tokens, weights_sha256, tokenizer, chat_template, eos_token_ids, reasoning_open,
+           reasoning_close, output_tokens_default, output_tokens_max, created_at
          FROM broker.models
          WHERE id = $1",
         id,
@@ -365,8 +370,8 @@ pub(crate) async fn model_find(conn: &mut PgConnection, id: &str) -> Result<Opti
 pub(crate) async fn model_list(conn: &mut PgConnection, after: Option<&str>, limit: u32) -> Result<Vec<Model>> {
     let rows = sqlx::query_as!(
         ModelRow,
-        "SELECT id, name, revision, context_tokens, weights_sha256, tokenizer, chat_template, eos_token_ids,
-           output_tokens_default, output_tokens_max, created_at
+        "SELECT id, name, revision, context_tokens, weights_sha256, tokenizer, chat_template, eos_token_ids, reasoning_open,
+           reasoning_close, output_tokens_default, output_tokens_max, created_at
          FROM broker.models
          WHERE $1::text IS NULL OR id > $1
          ORDER BY id

@@ -7,19 +7,23 @@
 //! event comes after that commit.
 
 mod drive;
+mod embedding;
 mod reasoning;
 mod running;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use billing::price::PriceList;
+use billing::price::{Price, PriceList};
+use billing::{Charge, Counts};
 use broker::job::{Class, Job, JobRecord, NewJob};
+use broker::model::ModelKind;
 use broker::{Broker, JobStream, Refused};
+use chrono::{DateTime, Utc};
 use ledger::{Hold, JobHold, Replica, Writer};
 use primitives::clock::Clock;
 use primitives::grammar::Grammar;
-use primitives::id::{ApiKeyId, Ids, JobId, ProjectId, TenantId, UserId};
+use primitives::id::{ApiKeyId, Ids, JobId, PriceId, ProjectId, TenantId, UserId};
 use primitives::kv_block;
 use primitives::money::{Money, Nanos};
 use primitives::node_protocol::Sampling;
@@ -43,6 +47,7 @@ use self::drive::Listener;
 use self::reasoning::ReasoningSplitter;
 use self::running::Choice;
 
+pub use self::embedding::{EmbeddingRequest, Input};
 pub use self::running::{Ending, Event, Running};
 
 /// How long a hold lasts, longer than any job, so that a lost one frees itself.
@@ -53,10 +58,8 @@ pub(crate) const HOLD_MINUTES: i64 = 90;
 pub struct Request {
     /// The model's name.
     pub model: String,
-    /// The conversation.
-    pub messages: Vec<Message>,
-    /// Tools the model may call, as OpenAI describes them.
-    pub tools: Vec<Value>,
+    /// What it goes on from.
+    pub prompt: Prompt,
     /// What the output must look like.
     pub grammar: Option<Grammar>,
     /// With how many of the likeliest tokens beside each its likelihood is told, if it is.
@@ -75,6 +78,22 @@ pub struct Request {
     pub idempotency_key: Option<String>,
     /// SHA-256 of the request as it came.
     pub body_sha256: [u8; 32],
+}
+
+/// What a model goes on from.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Prompt {
+    /// A conversation, as the model's chat template puts it.
+    Conversation {
+        /// What was said.
+        messages: Vec<Message>,
+        /// Tools the model may call, as OpenAI describes them.
+        tools: Vec<Value>,
+    },
+    /// A text as it is; what it writes of special tokens is read as those.
+    Text(String),
+    /// Ids of the model's tokenizer, as they are.
+    Tokens(Vec<u32>),
 }
 
 /// What became of a request.
@@ -136,9 +155,28 @@ pub struct Parts {
 #[derive(Clone)]
 struct Admitted {
     job: Arc<NewJob>,
-    prices: PriceList,
+    tariff: Tariff,
     /// Tells its thinking from its answer, where its model thinks.
     thinks: Option<ReasoningSplitter>,
+}
+
+/// The prices that a job pinned.
+#[derive(Clone)]
+enum Tariff {
+    /// Of a prompt and what is made of it.
+    Generation(PriceList),
+    /// Of a token that is embedded.
+    Embedding(Price),
+}
+
+impl Tariff {
+    /// What a job with these counts costs.
+    fn charge(&self, counts: Counts) -> Result<Charge, Error> {
+        Ok(match self {
+            Self::Generation(prices) => billing::charge::charge(prices, counts)?,
+            Self::Embedding(price) => billing::charge::embedding(*price, counts.prompt)?,
+        })
+    }
 }
 
 impl Inference {
@@ -181,14 +219,14 @@ impl Inference {
         let payer = self.payer(caller).await?;
         let places = (0..request.choices).map(|_| self.limiter.enter(payer.tenant_id)).collect::<Result<_, _>>()?;
         let entry = self.catalogue.get(&request.model).await?;
+        entry.must_be(ModelKind::Generation)?;
         request.grammar = checked(request.grammar, &entry).await?;
         if let Some(&(id, _)) = request.sampling.logit_bias.iter().find(|(id, _)| *id >= entry.format.vocabulary_len())
         {
             return Err(Error::invalid("logit_bias", format!("The model has no token {id}.")));
         }
-        let prompt = entry.format.prompt_and_end(&request.messages, &request.tools);
-        let (prompt, end) = prompt.map_err(|error| Error::invalid("messages", error.to_string()))?;
-        let output_tokens_max = output_limit(&entry, prompt.len(), request.output_tokens_max)?;
+        let (prompt, end) = read(&entry, &request.prompt)?;
+        let output_tokens_max = output_limit(&entry, &request, prompt.len())?;
         let prompt_tokens = u32::try_from(prompt.len()).expect("a prompt that fits the context fits 32 bits");
         let tokens = output_tokens_max.saturating_mul(request.choices.into()).saturating_add(prompt_tokens);
         self.limiter.take(payer.tenant_id, tokens).await?;
@@ -199,25 +237,14 @@ impl Inference {
             // The first choice pays the prompt, which the others find read.
             let prompt_tokens_paid = if first.is_none() { prompt_tokens } else { 0 };
             Ok::<_, Error>(NewJob {
-                job_id: self.ids.next(),
-                tenant_id: payer.tenant_id,
-                project_id: payer.project_id,
-                api_key_id: payer.api_key_id,
-                user_id: payer.user_id,
-                model: request.model.clone(),
-                class: Class::Interactive,
                 idempotency_key: request.idempotency_key.clone().filter(|_| first.is_none()),
                 body_sha256: request.body_sha256,
-                prompt_tokens,
                 output_tokens_max,
-                input_price_id: prices.input.id,
                 cached_input_price_id: prices.cached_input.map(|price| price.id),
                 output_price_id: Some(prices.output.id),
-                currency: CURRENCY,
                 hold: billing::charge::worst_case(&prices, prompt_tokens_paid, output_tokens_max)?,
-                received_at: now,
-                replica_id: self.replica.id(),
                 first_job_id: first.map(|first| first.job_id),
+                ..self.draft(payer, &request.model, prompt_tokens, prices.input.id, now)
             })
         };
         let first = new_job(None)?;
@@ -229,14 +256,43 @@ impl Inference {
             jobs.push(new_job(jobs.first())?);
         }
         let (job_id, model) = (jobs[0].job_id, request.model.clone());
-        let thinks = entry.model.reasoning.clone().map(|reasoning| {
+        // Without a template between, all of an output is text.
+        let talks = matches!(request.prompt, Prompt::Conversation { .. });
+        let thinks = entry.model.reasoning.clone().filter(|_| talks).map(|reasoning| {
             let opened = end.trim_end().ends_with(&reasoning.open);
             ReasoningSplitter::new(reasoning, opened)
         });
-        let admitted = |job| Admitted { job: Arc::new(job), prices: prices.clone(), thinks: thinks.clone() };
+        let admitted =
+            |job| Admitted { job: Arc::new(job), tariff: Tariff::Generation(prices.clone()), thinks: thinks.clone() };
         let choices = jobs.into_iter().map(admitted).collect();
         let choices = self.run_all(choices, request, &prompt).await?;
         Ok(Started::Running(Running::new(job_id, model, prompt_tokens, choices, places)))
+    }
+
+    /// A job of this replica that reads a prompt and does nothing yet.
+    fn draft(&self, payer: Payer, model: &str, prompt_tokens: u32, price_id: PriceId, now: DateTime<Utc>) -> NewJob {
+        let Payer { tenant_id, project_id, api_key_id, user_id } = payer;
+        NewJob {
+            job_id: self.ids.next(),
+            tenant_id,
+            project_id,
+            api_key_id,
+            user_id,
+            model: model.to_owned(),
+            class: Class::Interactive,
+            idempotency_key: None,
+            body_sha256: [0; 32],
+            prompt_tokens,
+            output_tokens_max: 0,
+            input_price_id: price_id,
+            cached_input_price_id: None,
+            output_price_id: None,
+            currency: CURRENCY,
+            hold: Nanos::ZERO,
+            received_at: now,
+            replica_id: self.replica.id(),
+            first_job_id: None,
+        }
     }
 
     async fn payer(&self, caller: &Caller) -> Result<Payer, Error> {
@@ -319,6 +375,7 @@ impl Inference {
                     tenant_id: job.tenant_id,
                     model: job.model.clone(),
                     prompt: prompt.to_vec(),
+                    embed: vec![],
                     output_tokens_max: job.output_tokens_max,
                     stop: request.stop.clone(),
                     sampling: Sampling { seed, ..request.sampling.clone() },
@@ -376,6 +433,31 @@ fn seed_of(seed: u64, choice: usize) -> u64 {
     u64::from_le_bytes(*digest.first_chunk().expect("a digest has 32 bytes"))
 }
 
+/// The prompt's ids, and the last words of a template.
+fn read(entry: &Entry, prompt: &Prompt) -> Result<(Vec<u32>, String), Error> {
+    let format = &entry.format;
+    let invalid = |error: primitives::prompt::Error| Error::invalid(prompt.param(), error.to_string());
+    let ids = match prompt {
+        Prompt::Conversation { messages, tools } => return format.prompt_and_end(messages, tools).map_err(invalid),
+        Prompt::Text(text) => format.text(text).map_err(invalid)?,
+        Prompt::Tokens(ids) => ids.clone(),
+    };
+    if let Some(id) = ids.iter().find(|id| **id >= format.vocabulary_len()) {
+        return Err(Error::invalid(prompt.param(), format!("The model has no token {id}.")));
+    }
+    if ids.is_empty() {
+        return Err(Error::invalid(prompt.param(), "There is nothing to go on from."));
+    }
+    Ok((ids, String::new()))
+}
+
+impl Prompt {
+    /// The field that it came in.
+    fn param(&self) -> &'static str {
+        if matches!(self, Self::Conversation { .. }) { "messages" } else { "prompt" }
+    }
+}
+
 /// The grammar as this model's template lists parameters, once it is known that it can be held.
 async fn checked(grammar: Option<Grammar>, entry: &Entry) -> Result<Option<Grammar>, Error> {
     let Some(mut grammar) = grammar else { return Ok(None) };
@@ -395,16 +477,17 @@ async fn checked(grammar: Option<Grammar>, entry: &Entry) -> Result<Option<Gramm
 }
 
 /// The output limit in force: what was asked for, within the model's limit and what the prompt leaves of the context.
-fn output_limit(entry: &Entry, prompt_tokens: usize, wanted: Option<u32>) -> Result<u32, Error> {
+fn output_limit(entry: &Entry, request: &Request, prompt_tokens: usize) -> Result<u32, Error> {
     let model = &entry.model;
     let room = usize::try_from(model.context_tokens).ok().and_then(|context| context.checked_sub(prompt_tokens));
     let room = room.and_then(|room| u32::try_from(room).ok()).filter(|room| *room > 0);
     let room = room.ok_or_else(|| Error::ContextTooLong {
+        param: request.prompt.param(),
         model: model.id.clone(),
         prompt_tokens,
         context_tokens: model.context_tokens,
     })?;
-    Ok(wanted.unwrap_or(model.output_tokens_default).min(model.output_tokens_max).min(room))
+    Ok(request.output_tokens_max.unwrap_or(model.output_tokens_default).min(model.output_tokens_max).min(room))
 }
 
 impl From<Refused> for Error {

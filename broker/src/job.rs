@@ -28,6 +28,9 @@ pub struct Job {
     pub model: String,
     /// The prompt, as ids of the model's tokenizer.
     pub prompt: Vec<u32>,
+    /// The lengths of the texts that the prompt is made of, where each of them is to be embedded; none where it is to be gone on
+    /// from. *Units*: tokens.
+    pub embed: Vec<u32>,
     /// The most output tokens; more are never delivered.
     pub output_tokens_max: u32,
     /// Texts that end the output and are not part of it.
@@ -51,8 +54,11 @@ pub struct Job {
 }
 
 impl Job {
-    /// Prompt and the most output: the context that a cell must offer.
+    /// Prompt and the most output: the context that a cell must offer. Texts are embedded one by one.
     pub fn tokens_needed(&self) -> u64 {
+        if let Some(longest) = self.embed.iter().max() {
+            return u64::from(*longest);
+        }
         self.prompt.len() as u64 + u64::from(self.output_tokens_max)
     }
 }
@@ -105,6 +111,8 @@ pub enum JobEvent {
         /// How likely each token was, as the node tells it.
         logprobs: Vec<TokenLogprobs>,
     },
+    /// The embedding of the next text.
+    Vector(Vec<f32>),
     /// The job ended as it should, or its caller cancelled it.
     Ended(Outcome),
     /// The job could not be ended; what was delivered stands.

@@ -12,6 +12,8 @@ pub struct Model {
     pub id: String,
     /// Its name for people.
     pub name: String,
+    /// What it is for.
+    pub kind: ModelKind,
     /// Which making of it.
     pub revision: String,
     /// Prompt and output together. *Units*: tokens.
@@ -20,7 +22,7 @@ pub struct Model {
     pub weights_sha256: String,
     /// The registered tokenizer, a `tokenizer.json`.
     pub tokenizer: String,
-    /// The registered chat template, Jinja.
+    /// The registered chat template, Jinja; empty where there is none.
     pub chat_template: String,
     /// Tokens that end the model's turn.
     pub eos_token_ids: Vec<u32>,
@@ -32,6 +34,28 @@ pub struct Model {
     pub output_tokens_max: u32,
     /// When it was first registered.
     pub created_at: DateTime<Utc>,
+}
+
+/// What a model is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ModelKind {
+    /// It goes on from a prompt.
+    Generation,
+    /// It tells texts' meanings as vectors.
+    Embedding,
+}
+
+impl ModelKind {
+    /// Every kind.
+    pub const ALL: [Self; 2] = [Self::Generation, Self::Embedding];
+
+    /// The word stored and shown.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Generation => "generation",
+            Self::Embedding => "embedding",
+        }
+    }
 }
 
 /// The texts between which a model thinks before it answers.

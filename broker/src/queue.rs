@@ -376,6 +376,7 @@ mod tests {
             tenant_id: TenantId(Uuid::nil()),
             model: "m".into(),
             prompt: vec![1],
+            embed: vec![],
             output_tokens_max: 1,
             stop: vec![],
             sampling: primitives::node_protocol::Sampling::greedy(),

@@ -4,7 +4,7 @@ use broker::ask::{Ask, AskPrices};
 use broker::job::{Class, EndReason, Filter, JobEnd, JobStatus, NewJob};
 use broker::join_token::JoinToken;
 use broker::lease::LeaseOutcome;
-use broker::model::{Model, Reasoning};
+use broker::model::{Model, ModelKind, Reasoning};
 use broker::node::Node;
 use broker::presence::{self, GAP_MAX, ModelShare, Presence, Unreported};
 use broker::provider::Provider;
@@ -209,6 +209,7 @@ async fn a_model_is_replaced_but_keeps_its_birthday(pool: PgPool) {
     let mut spark = Model {
         id: "spark-1".into(),
         name: "Spark 1".into(),
+        kind: ModelKind::Generation,
         revision: "1".into(),
         context_tokens: 512,
         weights_sha256: "0".repeat(64),

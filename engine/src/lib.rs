@@ -10,6 +10,8 @@
 //!                                         └ text: bytes → characters, stop texts (pure)
 //! ```
 //!
+//! A model that embeds has an `embedder` in the place of all that: texts in, vectors out, nothing kept.
+//!
 //! Requests join and leave the running batch at every step. Prompts come in chunks beside decoding, and none is computed
 //! twice while a slot or a saved state holds its beginning, under the same salt. A cancelled request is gone before the next
 //! step. What is absent: no prompt or output is ever logged or stored, and no other room is known; the
@@ -20,6 +22,7 @@ mod announcement;
 pub mod backend;
 mod batcher;
 pub mod bench;
+mod embedder;
 mod engine;
 mod error;
 mod generate;

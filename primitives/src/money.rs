@@ -170,6 +170,9 @@ impl AttoPrice {
     /// The largest price: one major unit for one token.
     pub const MAX: Self = Self(1_000_000_000_000_000_000);
 
+    /// Nothing at all.
+    pub const FREE: Self = Self(0);
+
     /// A price from atto-units; refused when negative or beyond [`AttoPrice::MAX`].
     pub fn try_new(attos_per_unit: i128) -> Result<Self, OutOfRange> {
         if (0..=Self::MAX.0).contains(&attos_per_unit) { Ok(Self(attos_per_unit)) } else { Err(OutOfRange) }

@@ -63,6 +63,12 @@ impl PromptFormat {
         Ok((ids, end))
     }
 
+    /// A text by itself as token ids, with the special tokens that the tokenizer puts around it.
+    pub fn text(&self, text: &str) -> Result<Vec<u32>, Error> {
+        let encoding = self.tokenizer.encode_fast(text, true);
+        Ok(encoding.map_err(|error| Error::Tokenizer(error.to_string()))?.get_ids().to_vec())
+    }
+
     /// Whether the template lists a tool's parameters in alphabetical order, so that the model gives them in that order.
     pub fn sorts_parameters(&self) -> bool {
         self.template.sorts_parameters()

@@ -14,6 +14,8 @@ mod choices;
 #[cfg(test)]
 mod clients;
 #[cfg(test)]
+mod completions;
+#[cfg(test)]
 mod console;
 #[cfg(test)]
 mod crash;
@@ -21,6 +23,8 @@ mod crash;
 mod documents;
 #[cfg(test)]
 mod economics;
+#[cfg(test)]
+mod embeddings;
 #[cfg(test)]
 mod forms;
 #[cfg(test)]

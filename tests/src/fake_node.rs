@@ -11,8 +11,8 @@ use futures_util::{SinkExt, StreamExt};
 use primitives::clock::Clock;
 use primitives::id::{Ids, JobId, NodeId};
 use primitives::node_protocol::{
-    Credential, FinishReason, FromNode, Hello, Load, NodeDescriptor, Receipt, ServedModel, SignedReceipt, Tier, ToNode,
-    TokenFrame, VERSION, Work, output_sha256, proof_message,
+    Credential, FinishReason, FromNode, Hello, Load, NodeDescriptor, Receipt, Sampling, ServedModel, SignedReceipt,
+    Terms, Tier, ToNode, TokenFrame, VERSION, Work, output_sha256, proof_message,
 };
 use tokio::net::TcpStream;
 use tokio::sync::Mutex;
@@ -122,6 +122,21 @@ pub struct Lease {
     pub work: Work,
 }
 
+/// Work of nothing, for a lease of texts.
+pub fn no_work() -> Work {
+    Work {
+        prompt: vec![],
+        resume: vec![],
+        resume_text_bytes: 0,
+        output_tokens_max: 0,
+        stop: vec![],
+        sampling: Sampling::greedy(),
+        terms: Terms::default(),
+        grammar: None,
+        logprobs: None,
+    }
+}
+
 /// A fake node that is connected and tells its load as a real one does.
 #[derive(Debug)]
 pub struct FakeNode {
@@ -136,10 +151,16 @@ pub struct FakeNode {
 impl FakeNode {
     /// Joins with a token of its own.
     pub async fn join(system: &TestSystem) -> Self {
+        Self::join_serving(system, model::served(4)).await
+    }
+
+    /// Joins with a token of its own, to serve this model.
+    pub async fn join_serving(system: &TestSystem, served: ServedModel) -> Self {
         let key = new_key();
         let token = system.join_token(TimeDelta::hours(1)).await;
         let mut socket = NodeSocket::dial(system.control_plane.address).await;
-        let answer = socket.introduce(hello(&token, &key), &key).await;
+        let hello = Hello { descriptor: descriptor(served), ..hello(&token, &key) };
+        let answer = socket.introduce(hello, &key).await;
         Self::welcomed(socket, key, &answer)
     }
 

@@ -10,12 +10,19 @@ use crate::program::Program;
 pub struct NodeSettings {
     tokens_per_second_max: Option<u32>,
     slots: Option<u32>,
+    model: Option<PathBuf>,
 }
 
 impl NodeSettings {
     /// Gives no sequence more tokens a second, so that a test can act in the middle of a stream.
     pub fn tokens_per_second_max(mut self, tokens: u32) -> Self {
         self.tokens_per_second_max = Some(tokens);
+        self
+    }
+
+    /// Serves the model of this folder instead of the bundled one.
+    pub fn model(mut self, folder: PathBuf) -> Self {
+        self.model = Some(folder);
         self
     }
 
@@ -57,7 +64,8 @@ impl Node {
             option("join-token", token);
         }
         option("state-dir", place.state_dir.display().to_string());
-        option("model", model::folder().display().to_string());
+        let folder = settings.model.clone().unwrap_or_else(model::folder);
+        option("model", folder.display().to_string());
         option("threads", "1".to_owned());
         option("log-format", "json".to_owned());
         if let Some(tokens) = settings.tokens_per_second_max {

@@ -171,6 +171,8 @@ impl Progress {
                 self.reasoning.push_str(&reasoning);
                 self.tokens += tokens;
             }
+            // A job that is submitted here makes none.
+            Event::Vector(_) => {}
             Event::Ended(ending) => self.ended = Some(JobEnded::from(*ending)),
         }
     }

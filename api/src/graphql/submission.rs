@@ -12,7 +12,7 @@ use super::refusal::{Refusal, answer, refused_payloads};
 use super::scalar::{BigInt, id};
 use super::{caller, parts, view};
 use crate::error::Error;
-use crate::inference::{Request, Started};
+use crate::inference::{Prompt, Request, Started};
 
 /// Messages in one conversation at most.
 const MESSAGES_MAX: usize = 1_000;
@@ -167,8 +167,10 @@ impl JobSubmitInput {
         }
         Ok(Request {
             model: self.model,
-            messages: self.messages.into_iter().map(Message::from).collect(),
-            tools: vec![],
+            prompt: Prompt::Conversation {
+                messages: self.messages.into_iter().map(Message::from).collect(),
+                tools: vec![],
+            },
             grammar: None,
             logprobs: None,
             choices: 1,

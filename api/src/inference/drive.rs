@@ -9,13 +9,13 @@ use broker::JobStream;
 use broker::job::{EndReason, FailureCode, JobEnd, JobEvent, JobStatus, Outcome, Segment};
 use chrono::{DateTime, Utc};
 use ledger::{Dimensions, Hold, JobSettlement, Overrun, ProviderShare, UsageFact};
-use primitives::money::{Money, Nanos};
+use primitives::money::{AttoPrice, Money, Nanos};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::reasoning::{ReasoningSplitter, Told};
-use super::{Admitted, Ending, Event, Inference};
+use super::{Admitted, Ending, Event, Inference, Tariff};
 use crate::error::Error;
 
 /// The line of business in the token economics.
@@ -115,6 +115,12 @@ async fn forward(
                 };
                 let Told { text, reasoning, logprobs } = told;
                 if events.send(Event::Text { text, reasoning, tokens, logprobs }).is_err() {
+                    return None;
+                }
+            }
+            JobEvent::Vector(vector) => {
+                output.first_token_at.get_or_insert_with(|| inference.clock.now());
+                if events.send(Event::Vector(vector)).is_err() {
                     return None;
                 }
             }
@@ -218,12 +224,12 @@ fn passes(error: &Error) -> bool {
 fn usage(admitted: &Admitted, segments: &[Segment]) -> Result<Vec<UsageFact>, Error> {
     let mut facts = vec![];
     let mut counts = Counts::default();
-    let mut before = billing::charge::charge(&admitted.prices, counts)?;
+    let mut before = admitted.tariff.charge(counts)?;
     for segment in segments {
         counts.prompt += segment.prompt_tokens;
         counts.cached += segment.cached_tokens;
         counts.output += segment.output_tokens;
-        let so_far = billing::charge::charge(&admitted.prices, counts)?;
+        let so_far = admitted.tariff.charge(counts)?;
         // The segment's time stands once, on its first line: time is summed over a leaf and not over a meter.
         let mut compute_ms = i32::try_from(segment.compute_ms).unwrap_or(i32::MAX);
         for line in so_far.since(&before)?.lines.into_iter().filter(|line| line.quantity > 0) {
@@ -252,14 +258,18 @@ fn segment_number(segment: &Segment) -> Result<i16, Error> {
 ///
 /// What is cached costs the provider's price in the ratio of the tenant's prices, so that both sides share its discount.
 fn shares(admitted: &Admitted, segments: &[Segment], charge: Nanos) -> Result<Vec<ProviderShare>, Error> {
-    let PriceList { input, cached_input, .. } = &admitted.prices;
+    let of_cached = |ask: AttoPrice| match &admitted.tariff {
+        Tariff::Generation(PriceList { input, cached_input: Some(cached), .. }) => {
+            ask.in_ratio(input.price, cached.price)
+        }
+        _ => ask,
+    };
     let mut left = charge;
     let mut shares = vec![];
     for segment in segments {
         let Segment { ask, prompt_tokens, cached_tokens, output_tokens, .. } = segment;
-        let of_cached = cached_input.map_or(ask.input, |cached| ask.input.in_ratio(input.price, cached.price));
         let cost = ask.input.cost((prompt_tokens - cached_tokens).into())
-            + of_cached.cost(u64::from(*cached_tokens))
+            + of_cached(ask.input).cost(u64::from(*cached_tokens))
             + ask.output.cost(u64::from(*output_tokens));
         let owed = cost.floor().map_err(|error| Error::Internal(error.into()))?;
         let amount = owed.min(left);

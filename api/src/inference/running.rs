@@ -48,6 +48,8 @@ pub enum Event {
         /// How likely each of the answer's was, where that was asked for.
         logprobs: Vec<TokenLogprobs>,
     },
+    /// The embedding of the next text.
+    Vector(Vec<f32>),
     /// The last event, after the money is settled.
     Ended(Box<Ending>),
 }

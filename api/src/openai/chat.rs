@@ -1,6 +1,5 @@
 //! `POST /v1/chat/completions`: a conversation in, an answer out, whole or as it comes.
 
-use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use actix_web::web::{Bytes, Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use broker::job::JobRecord;
@@ -14,18 +13,15 @@ use super::http::{self, REQUEST_ID};
 use super::tool_calls::{Piece, ToolCallSplitter};
 use super::wire::ChatRequest;
 use crate::error::Error;
-use crate::inference::{Event, Request, Running, Started};
+use crate::inference::{Event, Prompt, Request, Running, Started};
 use crate::services::Services;
-
-/// The longest idempotency key.
-const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
 
 /// Answers one request.
 pub async fn create(http: HttpRequest, payload: Payload, services: Data<Services>) -> Result<HttpResponse, Error> {
     let caller = http::caller(&services.auth, http.headers()).await?;
     let body = http::body(payload, http::BODY_BYTES_MAX).await?;
     let wire = ChatRequest::parse(&body)?;
-    let request = read(&wire, &body, idempotency_key(&http)?)?;
+    let request = read(&wire, &body, http::idempotency_key(&http)?)?;
     let tools = !wire.offered_tools().is_empty();
     let running = match services.inference.start(&caller, request).await? {
         Started::Running(running) => running,
@@ -36,36 +32,27 @@ pub async fn create(http: HttpRequest, payload: Payload, services: Data<Services
         created: services.clock.now().timestamp(),
         model: running.model.clone(),
     };
-    if wire.stream {
-        Ok(stream(running, envelope, tools, wire.include_usage()))
+    if wire.drawing.stream {
+        Ok(stream(running, envelope, tools, wire.drawing.include_usage()))
     } else {
         whole(running, &envelope, tools).await
     }
 }
 
 fn read(wire: &ChatRequest, body: &[u8], idempotency_key: Option<String>) -> Result<Request, Error> {
-    let drawing = wire.drawing()?;
     Ok(Request {
         model: wire.model.clone(),
-        messages: wire.conversation()?,
-        tools: wire.offered_tools().to_vec(),
+        prompt: Prompt::Conversation { messages: wire.conversation()?, tools: wire.offered_tools().to_vec() },
         grammar: wire.grammar()?,
         logprobs: wire.logprobs()?,
-        choices: wire.choices()?,
+        choices: wire.drawing.choices()?,
         output_tokens_max: wire.output_tokens_max()?,
-        stop: wire.stops()?,
-        sampling: drawing.sampling,
-        seed: drawing.seed,
+        stop: wire.drawing.stops()?,
+        sampling: wire.drawing.sampling()?,
+        seed: wire.drawing.seed(),
         idempotency_key,
         body_sha256: Sha256::digest(body).into(),
     })
-}
-
-fn idempotency_key(http: &HttpRequest) -> Result<Option<String>, Error> {
-    let Some(value) = http.headers().get("idempotency-key") else { return Ok(None) };
-    let key = value.to_str().ok().filter(|key| !key.is_empty() && key.len() <= IDEMPOTENCY_KEY_BYTES_MAX);
-    let message = format!("An idempotency key has 1 to {IDEMPOTENCY_KEY_BYTES_MAX} visible ASCII characters.");
-    key.map(|key| Some(key.to_owned())).ok_or_else(|| Error::invalid("idempotency-key", message))
 }
 
 /// The answer to a request that was answered before: the same jobs and usage. The output is not kept.
@@ -109,6 +96,8 @@ async fn whole(mut running: Running, envelope: &Envelope, tools: bool) -> Result
                 outputs[index].push(&text);
                 outputs[index].logprobs.extend(logprobs);
             }
+            // A model that answers makes none.
+            Event::Vector(_) => {}
             Event::Ended(ending) => {
                 used.end(&ending);
                 reasons.push((index, ending.result));
@@ -205,11 +194,7 @@ fn stream(running: Running, envelope: Envelope, tools: bool, include_usage: bool
     let parts = (0..running.choices()).map(|index| Part::new(index, tools)).collect();
     let chunks =
         Chunks { running, envelope, parts, used: Used::default(), include_usage, opened: false, failed: false };
-    HttpResponse::Ok()
-        .insert_header((CONTENT_TYPE, "text/event-stream"))
-        .insert_header((CACHE_CONTROL, "no-cache"))
-        .insert_header((REQUEST_ID, id))
-        .streaming(chunks.into_stream())
+    http::event_stream(&id, chunks.into_stream())
 }
 
 /// A stream's state between two events.
@@ -258,7 +243,7 @@ impl Chunks {
             self.opened = true;
             let opening = json!({"role": "assistant", "content": ""});
             for index in 0..self.parts.len() {
-                data(&mut out, &self.envelope.chunk(choice(index, "delta", &opening, None, &Value::Null)));
+                http::event(&mut out, &self.envelope.chunk(choice(index, "delta", &opening, None, &Value::Null)));
             }
         }
         let part = &mut self.parts[index];
@@ -266,10 +251,11 @@ impl Chunks {
             Event::Text { text, reasoning, logprobs, .. } => {
                 if !reasoning.is_empty() {
                     let delta = json!({"reasoning_content": reasoning});
-                    data(&mut out, &self.envelope.chunk(choice(index, "delta", &delta, None, &Value::Null)));
+                    http::event(&mut out, &self.envelope.chunk(choice(index, "delta", &delta, None, &Value::Null)));
                 }
                 part.push(&mut out, &self.envelope, text, logprobs);
             }
+            Event::Vector(_) => {}
             Event::Ended(ending) => {
                 self.used.end(&ending);
                 part.ended = true;
@@ -280,7 +266,7 @@ impl Chunks {
                     Err(_) if self.failed => {}
                     Err(error) => {
                         self.failed = true;
-                        data(&mut out, &http::error_body(&error));
+                        http::event(&mut out, &http::error_body(&error));
                     }
                 }
                 if self.ended() {
@@ -293,9 +279,9 @@ impl Chunks {
 
     fn close(&self, out: &mut String) {
         if self.include_usage {
-            data(out, &self.envelope.usage_chunk(self.used.usage()));
+            http::event(out, &self.envelope.usage_chunk(self.used.usage()));
         }
-        out.push_str("data: [DONE]\n\n");
+        out.push_str(http::DONE);
     }
 }
 
@@ -330,7 +316,7 @@ impl Part {
                 }
             };
             let told = logprobs(&std::mem::take(&mut self.logprobs));
-            data(out, &envelope.chunk(choice(self.index, "delta", &delta, None, &told)));
+            http::event(out, &envelope.chunk(choice(self.index, "delta", &delta, None, &told)));
         }
     }
 
@@ -339,12 +325,6 @@ impl Part {
         self.pieces(out, envelope, rest);
         let reason = if self.calls > 0 { called(reason) } else { reason };
         let told = logprobs(&std::mem::take(&mut self.logprobs));
-        data(out, &envelope.chunk(choice(self.index, "delta", &json!({}), Some(reason), &told)));
+        http::event(out, &envelope.chunk(choice(self.index, "delta", &json!({}), Some(reason), &told)));
     }
-}
-
-fn data(out: &mut String, value: &Value) {
-    out.push_str("data: ");
-    out.push_str(&value.to_string());
-    out.push_str("\n\n");
 }

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use primitives::id::{JobId, NodeId};
 use primitives::kv_block::{self, BLOCK_TOKENS};
-use primitives::node_protocol::{FinishReason, SignedReceipt, ToNode, TokenFrame};
+use primitives::node_protocol::{EmbeddingFrame, FinishReason, SignedReceipt, ToNode, TokenFrame};
 
 use super::entry::{Entry, Holder, Phase, Run, Verdict, count};
 use super::{Core, Output, Wake, failed};
@@ -56,6 +56,7 @@ impl Core {
             next_seq: 0,
             cached_tokens: 0,
             cached_tokens_max: 0,
+            embedded_before: self.jobs.get(&job_id).map_or(0, |entry| entry.job.embed[..entry.vectors].iter().sum()),
             delivered_from: self.jobs.get(&job_id).map_or(0, |entry| entry.delivered.len()),
         }
     }
@@ -68,8 +69,12 @@ impl Core {
         }
         entry.phase = Phase::Running(run);
         self.timers.set(Wake::Job(job_id), entry.due(&self.settings));
-        let work = Box::new(entry.work(run.committed_at));
-        self.outputs.push(Output::Send(node_id, ToNode::Commit { job_id, epoch, work }));
+        let message = if entry.job.embed.is_empty() {
+            ToNode::Commit { job_id, epoch, work: Box::new(entry.work(run.committed_at)) }
+        } else {
+            ToNode::Embed { job_id, epoch, texts: entry.texts() }
+        };
+        self.outputs.push(Output::Send(node_id, message));
         self.outputs.push(Output::Event(job_id, JobEvent::Placed { node_id, provider_id, epoch }));
     }
 
@@ -119,6 +124,28 @@ impl Core {
         entry.phase = Phase::Running(run);
     }
 
+    /// An embedding comes; like a frame of tokens it counts under the current lease alone.
+    pub(super) fn vector(&mut self, now: DateTime<Utc>, node_id: NodeId, frame: EmbeddingFrame) {
+        let (job_id, epoch) = (frame.job_id, frame.epoch);
+        let first_token_max = self.settings.first_token_max;
+        let Some(entry) = self.jobs.get_mut(&job_id) else { return };
+        let Some(mut run) = entry.run_of(node_id, epoch).copied() else { return };
+        match entry.judge_vector(&run, &frame) {
+            Verdict::Deliver => {
+                run.next_seq += 1;
+                // The next one may take as long as the first.
+                run.expires_at = now + first_token_max;
+                run.last_token_at = Some(now);
+                entry.vectors += 1;
+                entry.dimensions = frame.vector.len();
+                entry.phase = Phase::Running(run);
+                self.outputs.push(Output::Event(job_id, JobEvent::Vector(frame.vector)));
+            }
+            Verdict::Duplicate => {}
+            Verdict::TooMany | Verdict::Broken => self.give_up(now, node_id, job_id, epoch, LeaseOutcome::Broken),
+        }
+    }
+
     /// The node says that the job is done.
     pub(super) fn finished(
         &mut self,
@@ -131,6 +158,9 @@ impl Core {
         let (job_id, epoch) = (signed.receipt.job_id, signed.receipt.epoch);
         let Some(entry) = self.jobs.get_mut(&job_id) else { return };
         let Some(run) = entry.run_of(node_id, epoch).copied() else { return };
+        if !entry.job.embed.is_empty() && !entry.is_complete() {
+            return self.give_up(now, node_id, job_id, epoch, LeaseOutcome::Broken);
+        }
         let run = Run { cached_tokens, ..run };
         self.end(now, job_id, run, reason.into(), LeaseOutcome::Done, Some(signed));
     }
@@ -318,7 +348,7 @@ fn ended(
         node_id: run.holder.node_id,
         ended_at: now,
         outcome,
-        prompt_tokens: count(entry.job.prompt.len()),
+        prompt_tokens: count(entry.job.prompt.len()) - run.embedded_before,
         delivered: entry.delivered[run.delivered_from..].to_vec(),
         receipt,
     }

@@ -49,6 +49,7 @@ pub fn job(n: u128) -> Job {
         tenant_id: TenantId(Uuid::from_u128(1)),
         model: MODEL.into(),
         prompt: vec![1, 2, 3, 4],
+        embed: vec![],
         output_tokens_max: 8,
         stop: vec![],
         sampling: Sampling::greedy(),

@@ -5,6 +5,7 @@
 mod align;
 mod backend;
 mod bundled;
+mod embeddings;
 mod engine;
 mod form;
 mod node;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use broker::model;
+use broker::model::{self, ModelKind};
 use moka::future::Cache;
 use primitives::prompt::PromptFormat;
 use sqlx::PgPool;
@@ -20,6 +20,24 @@ pub struct Entry {
     pub model: model::Model,
     /// Template and tokenizer.
     pub format: PromptFormat,
+}
+
+impl Entry {
+    /// *Errors*: the model is for something else.
+    pub fn must_be(&self, kind: ModelKind) -> Result<(), Error> {
+        let id = &self.model.id;
+        match self.model.kind {
+            made if made == kind => Ok(()),
+            ModelKind::Generation => Err(Error::invalid(
+                "model",
+                format!("`{id}` answers and makes no embeddings. Ask it at /v1/chat/completions."),
+            )),
+            ModelKind::Embedding => Err(Error::invalid(
+                "model",
+                format!("`{id}` makes embeddings and does not answer. Ask it at /v1/embeddings."),
+            )),
+        }
+    }
 }
 
 /// Looks models up; clones share one cache.

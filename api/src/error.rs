@@ -47,6 +47,8 @@ pub enum Error {
         "The prompt has {prompt_tokens} tokens; `{model}` takes {context_tokens} for prompt and output together. Shorten the messages."
     )]
     ContextTooLong {
+        /// The field that has it.
+        param: &'static str,
         /// The model asked for.
         model: String,
         /// The prompt's length.
@@ -162,7 +164,7 @@ impl Error {
             Self::Invalid { param, .. } => param.as_deref(),
             Self::WrongCode => Some("code"),
             Self::ModelNotFound(_) => Some("model"),
-            Self::ContextTooLong { .. } => Some("messages"),
+            Self::ContextTooLong { param, .. } => Some(param),
             _ => None,
         }
     }

@@ -1,28 +1,38 @@
 //! The use case all transports share: a request becomes tokens on a leased node, and the tokens become money.
 //!
+//! A request of several choices is as many jobs, each with its own hold and settlement; the first one pays the prompt.
+//!
 //! [`Inference::start`] admits: limits, prompt, pinned price, hold, queue. From then on a task of ours drives the job
 //! ([`drive`](mod@drive)), whether or not the caller stays: what was delivered is settled once, and the stream's last
 //! event comes after that commit.
 
 mod drive;
+mod embedding;
+mod reasoning;
+mod running;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use billing::price::PriceList;
+use billing::price::{Price, PriceList};
+use billing::{Charge, Counts};
 use broker::job::{Class, Job, JobRecord, NewJob};
-use broker::{Broker, Refused};
-use ledger::{JobHold, Replica, Writer};
+use broker::model::ModelKind;
+use broker::{Broker, JobStream, Refused};
+use chrono::{DateTime, Utc};
+use ledger::{Hold, JobHold, Replica, Writer};
 use primitives::clock::Clock;
 use primitives::grammar::Grammar;
-use primitives::id::{ApiKeyId, Ids, JobId, ProjectId, TenantId, UserId};
+use primitives::id::{ApiKeyId, Ids, JobId, PriceId, ProjectId, TenantId, UserId};
+use primitives::kv_block;
 use primitives::money::{Money, Nanos};
-use primitives::node_protocol::{Sampling, TokenLogprobs};
+use primitives::node_protocol::Sampling;
 use primitives::prompt::Message;
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 use sqlx::PgPool;
 use tokio::runtime::Handle;
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -34,6 +44,11 @@ use crate::limit::Limiter;
 use crate::{CURRENCY, repo};
 
 use self::drive::Listener;
+use self::reasoning::ReasoningSplitter;
+use self::running::Choice;
+
+pub use self::embedding::{EmbeddingRequest, Input};
+pub use self::running::{Ending, Event, Running};
 
 /// How long a hold lasts, longer than any job, so that a lost one frees itself.
 pub(crate) const HOLD_MINUTES: i64 = 90;
@@ -43,15 +58,15 @@ pub(crate) const HOLD_MINUTES: i64 = 90;
 pub struct Request {
     /// The model's name.
     pub model: String,
-    /// The conversation.
-    pub messages: Vec<Message>,
-    /// Tools the model may call, as OpenAI describes them.
-    pub tools: Vec<Value>,
+    /// What it goes on from.
+    pub prompt: Prompt,
     /// What the output must look like.
     pub grammar: Option<Grammar>,
     /// With how many of the likeliest tokens beside each its likelihood is told, if it is.
     pub logprobs: Option<u8>,
-    /// The most output tokens; the model's own default when absent.
+    /// How many answers; at least one.
+    pub choices: u8,
+    /// The most output tokens of each; the model's own default when absent.
     pub output_tokens_max: Option<u32>,
     /// Texts that end the output.
     pub stop: Vec<String>,
@@ -65,63 +80,28 @@ pub struct Request {
     pub body_sha256: [u8; 32],
 }
 
+/// What a model goes on from.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Prompt {
+    /// A conversation, as the model's chat template puts it.
+    Conversation {
+        /// What was said.
+        messages: Vec<Message>,
+        /// Tools the model may call, as OpenAI describes them.
+        tools: Vec<Value>,
+    },
+    /// A text as it is; what it writes of special tokens is read as those.
+    Text(String),
+    /// Ids of the model's tokenizer, as they are.
+    Tokens(Vec<u32>),
+}
+
 /// What became of a request.
 pub enum Started {
     /// It runs.
     Running(Running),
-    /// It ran before, under the same idempotency key.
-    Repeated(Box<JobRecord>),
-}
-
-/// A job under way, as its caller sees it; dropping it cancels the job.
-pub struct Running {
-    /// Which job.
-    pub job_id: JobId,
-    /// The model's name.
-    pub model: String,
-    /// The prompt's length.
-    pub prompt_tokens: u32,
-    events: mpsc::UnboundedReceiver<Event>,
-    // Kept for as long as the caller listens.
-    _place: OwnedSemaphorePermit,
-}
-
-/// A piece of a job's answer.
-#[derive(Debug)]
-pub enum Event {
-    /// More text, whole characters; it completes this many tokens.
-    Text {
-        /// The text; may be empty while a character is unfinished.
-        text: String,
-        /// New tokens.
-        tokens: u32,
-        /// How likely each was, where that was asked for.
-        logprobs: Vec<TokenLogprobs>,
-    },
-    /// The last event, after the money is settled.
-    Ended(Box<Ending>),
-}
-
-/// How a job ended.
-#[derive(Debug)]
-pub struct Ending {
-    /// `stop` or `length`, or why it failed.
-    pub result: Result<&'static str, Error>,
-    /// The prompt's tokens that are charged.
-    pub prompt_tokens: u32,
-    /// Of those, how many the node's cache held.
-    pub cached_tokens: u32,
-    /// Delivered tokens, all charged.
-    pub output_tokens: u32,
-    /// What was paid.
-    pub charge: Money,
-}
-
-impl Running {
-    /// The next piece; none after [`Event::Ended`].
-    pub async fn next(&mut self) -> Option<Event> {
-        self.events.recv().await
-    }
+    /// It ran before, under the same idempotency key: its job, or those of its choices in their order.
+    Repeated(Vec<JobRecord>),
 }
 
 /// Who pays and who asked.
@@ -175,7 +155,28 @@ pub struct Parts {
 #[derive(Clone)]
 struct Admitted {
     job: Arc<NewJob>,
-    prices: PriceList,
+    tariff: Tariff,
+    /// Tells its thinking from its answer, where its model thinks.
+    thinks: Option<ReasoningSplitter>,
+}
+
+/// The prices that a job pinned.
+#[derive(Clone)]
+enum Tariff {
+    /// Of a prompt and what is made of it.
+    Generation(PriceList),
+    /// Of a token that is embedded.
+    Embedding(Price),
+}
+
+impl Tariff {
+    /// What a job with these counts costs.
+    fn charge(&self, counts: Counts) -> Result<Charge, Error> {
+        Ok(match self {
+            Self::Generation(prices) => billing::charge::charge(prices, counts)?,
+            Self::Embedding(price) => billing::charge::embedding(*price, counts.prompt)?,
+        })
+    }
 }
 
 impl Inference {
@@ -216,61 +217,82 @@ impl Inference {
     /// *Errors*: an unknown model, a prompt that does not fit, a limit, too little money, no node; nothing is left held.
     pub async fn start(&self, caller: &Caller, mut request: Request) -> Result<Started, Error> {
         let payer = self.payer(caller).await?;
-        let place = self.limiter.enter(payer.tenant_id)?;
+        let places = (0..request.choices).map(|_| self.limiter.enter(payer.tenant_id)).collect::<Result<_, _>>()?;
         let entry = self.catalogue.get(&request.model).await?;
+        entry.must_be(ModelKind::Generation)?;
         request.grammar = checked(request.grammar, &entry).await?;
         if let Some(&(id, _)) = request.sampling.logit_bias.iter().find(|(id, _)| *id >= entry.format.vocabulary_len())
         {
             return Err(Error::invalid("logit_bias", format!("The model has no token {id}.")));
         }
-        let prompt = entry.format.prompt(&request.messages, &request.tools);
-        let prompt = prompt.map_err(|error| Error::invalid("messages", error.to_string()))?;
-        let output_tokens_max = output_limit(&entry, prompt.len(), request.output_tokens_max)?;
+        let (prompt, end) = read(&entry, &request.prompt)?;
+        let output_tokens_max = output_limit(&entry, &request, prompt.len())?;
         let prompt_tokens = u32::try_from(prompt.len()).expect("a prompt that fits the context fits 32 bits");
-        self.limiter.take(payer.tenant_id, prompt_tokens + output_tokens_max).await?;
+        let tokens = output_tokens_max.saturating_mul(request.choices.into()).saturating_add(prompt_tokens);
+        self.limiter.take(payer.tenant_id, tokens).await?;
 
         let now = self.clock.now();
         let prices = billing::price::in_force(&mut *self.pool.acquire().await?, &request.model, CURRENCY, now).await?;
-        let hold = billing::charge::worst_case(&prices, prompt_tokens, output_tokens_max)?;
-        let job_id: JobId = self.ids.next();
-        let job = Arc::new(NewJob {
-            job_id,
-            tenant_id: payer.tenant_id,
-            project_id: payer.project_id,
-            api_key_id: payer.api_key_id,
-            user_id: payer.user_id,
-            model: request.model.clone(),
-            class: Class::Interactive,
-            idempotency_key: request.idempotency_key.clone(),
-            body_sha256: request.body_sha256,
-            prompt_tokens,
-            output_tokens_max,
-            input_price_id: prices.input.id,
-            output_price_id: prices.output.id,
-            currency: CURRENCY,
-            hold,
-            received_at: now,
-            replica_id: self.replica.id(),
-        });
-        if let Some(repeated) = self.record(&job).await? {
+        let new_job = |first: Option<&NewJob>| {
+            // The first choice pays the prompt, which the others find read.
+            let prompt_tokens_paid = if first.is_none() { prompt_tokens } else { 0 };
+            Ok::<_, Error>(NewJob {
+                idempotency_key: request.idempotency_key.clone().filter(|_| first.is_none()),
+                body_sha256: request.body_sha256,
+                output_tokens_max,
+                cached_input_price_id: prices.cached_input.map(|price| price.id),
+                output_price_id: Some(prices.output.id),
+                hold: billing::charge::worst_case(&prices, prompt_tokens_paid, output_tokens_max)?,
+                first_job_id: first.map(|first| first.job_id),
+                ..self.draft(payer, &request.model, prompt_tokens, prices.input.id, now)
+            })
+        };
+        let first = new_job(None)?;
+        if let Some(repeated) = self.record(&first).await? {
             return Ok(Started::Repeated(repeated));
         }
-        let admitted = Admitted { job, prices };
-        let events = match self.run(&admitted, request, prompt).await {
-            Ok(events) => events,
-            Err(error) => {
-                let conn = &mut *self.pool.acquire().await?;
-                broker::job::refuse(conn, job_id, error.code(), self.clock.now()).await?;
-                return Err(error);
-            }
-        };
-        Ok(Started::Running(Running {
-            job_id,
-            model: admitted.job.model.clone(),
+        let mut jobs = vec![first];
+        for _ in 1..request.choices {
+            jobs.push(new_job(jobs.first())?);
+        }
+        let (job_id, model) = (jobs[0].job_id, request.model.clone());
+        // Without a template between, all of an output is text.
+        let talks = matches!(request.prompt, Prompt::Conversation { .. });
+        let thinks = entry.model.reasoning.clone().filter(|_| talks).map(|reasoning| {
+            let opened = end.trim_end().ends_with(&reasoning.open);
+            ReasoningSplitter::new(reasoning, opened)
+        });
+        let admitted =
+            |job| Admitted { job: Arc::new(job), tariff: Tariff::Generation(prices.clone()), thinks: thinks.clone() };
+        let choices = jobs.into_iter().map(admitted).collect();
+        let choices = self.run_all(choices, request, &prompt).await?;
+        Ok(Started::Running(Running::new(job_id, model, prompt_tokens, choices, places)))
+    }
+
+    /// A job of this replica that reads a prompt and does nothing yet.
+    fn draft(&self, payer: Payer, model: &str, prompt_tokens: u32, price_id: PriceId, now: DateTime<Utc>) -> NewJob {
+        let Payer { tenant_id, project_id, api_key_id, user_id } = payer;
+        NewJob {
+            job_id: self.ids.next(),
+            tenant_id,
+            project_id,
+            api_key_id,
+            user_id,
+            model: model.to_owned(),
+            class: Class::Interactive,
+            idempotency_key: None,
+            body_sha256: [0; 32],
             prompt_tokens,
-            events,
-            _place: place,
-        }))
+            output_tokens_max: 0,
+            input_price_id: price_id,
+            cached_input_price_id: None,
+            output_price_id: None,
+            currency: CURRENCY,
+            hold: Nanos::ZERO,
+            received_at: now,
+            replica_id: self.replica.id(),
+            first_job_id: None,
+        }
     }
 
     async fn payer(&self, caller: &Caller) -> Result<Payer, Error> {
@@ -283,60 +305,156 @@ impl Inference {
         Ok(Payer { tenant_id, project_id, api_key_id: None, user_id: caller.person().ok() })
     }
 
-    /// Records the job, or finds the one that has its idempotency key.
-    async fn record(&self, job: &NewJob) -> Result<Option<Box<JobRecord>>, Error> {
-        match broker::job::insert(&mut *self.pool.acquire().await?, job).await {
-            Ok(()) => Ok(None),
-            Err(broker::Error::DuplicateKey { existing }) if existing.body_sha256 == job.body_sha256 => {
-                Ok(Some(existing))
+    /// Records a request's first job, or finds those of the request that has its idempotency key.
+    async fn record(&self, job: &NewJob) -> Result<Option<Vec<JobRecord>>, Error> {
+        let mut conn = self.pool.acquire().await?;
+        let existing = match broker::job::insert(&mut conn, job).await {
+            Ok(()) => return Ok(None),
+            Err(broker::Error::DuplicateKey { existing }) => *existing,
+            Err(error) => return Err(error.into()),
+        };
+        if existing.body_sha256 != job.body_sha256 {
+            return Err(Error::IdempotencyConflict);
+        }
+        let others = broker::job::other_choices(&mut conn, existing.job_id).await?;
+        Ok(Some(std::iter::once(existing).chain(others).collect()))
+    }
+
+    /// Lets the choices of a request run, of which the first is on record: all of them, or none and nothing is left held.
+    async fn run_all(&self, choices: Vec<Admitted>, request: Request, prompt: &[u32]) -> Result<Vec<Choice>, Error> {
+        let mut recorded = 1;
+        let queued = match self.record_others(&choices, &mut recorded).await {
+            Ok(()) => self.queue_all(&choices, &request, prompt).await,
+            Err(error) => Err(error),
+        };
+        match queued {
+            Ok(queued) => {
+                let pairs = choices.into_iter().zip(queued);
+                Ok(pairs.map(|(admitted, (hold, stream))| self.drive(admitted, hold, stream)).collect())
             }
-            Err(broker::Error::DuplicateKey { .. }) => Err(Error::IdempotencyConflict),
-            Err(error) => Err(error.into()),
+            Err(error) => {
+                let conn = &mut *self.pool.acquire().await?;
+                for Admitted { job, .. } in &choices[..recorded] {
+                    broker::job::refuse(conn, job.job_id, error.code(), self.clock.now()).await?;
+                }
+                Err(error)
+            }
         }
     }
 
-    /// Holds the worst case, queues the job while the hold's commit is in flight, and lets a task drive it.
-    async fn run(
+    async fn record_others(&self, choices: &[Admitted], recorded: &mut usize) -> Result<(), Error> {
+        if choices.len() > 1 {
+            let conn = &mut *self.pool.acquire().await?;
+            for Admitted { job, .. } in &choices[1..] {
+                broker::job::insert(conn, job).await?;
+                *recorded += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// Holds the worst case of each choice, and queues them while the holds' commit is in flight.
+    async fn queue_all(
         &self,
-        admitted: &Admitted,
-        request: Request,
-        prompt: Vec<u32>,
-    ) -> Result<mpsc::UnboundedReceiver<Event>, Error> {
-        let job = &admitted.job;
+        choices: &[Admitted],
+        request: &Request,
+        prompt: &[u32],
+    ) -> Result<Vec<(Hold, JobStream)>, Error> {
+        let mut holds = vec![];
+        let mut streams = vec![];
+        let queued: Result<(), Error> = async {
+            for Admitted { job, .. } in choices {
+                holds.push(self.hold(job).await?);
+            }
+            let salt = self.salts.of(choices[0].job.tenant_id);
+            let prompt_blocks = kv_block::names(&salt, prompt);
+            for (index, Admitted { job, .. }) in choices.iter().enumerate() {
+                let seed = request.seed.map_or_else(|| job.job_id.0.as_u64_pair().1, |seed| seed_of(seed, index));
+                let submitted = self.broker.submit(Job {
+                    job_id: job.job_id,
+                    tenant_id: job.tenant_id,
+                    model: job.model.clone(),
+                    prompt: prompt.to_vec(),
+                    embed: vec![],
+                    output_tokens_max: job.output_tokens_max,
+                    stop: request.stop.clone(),
+                    sampling: Sampling { seed, ..request.sampling.clone() },
+                    grammar: request.grammar.clone(),
+                    logprobs: request.logprobs,
+                    cache_salt: Some(salt.clone()),
+                    prompt_blocks: prompt_blocks.clone(),
+                    pays_prompt: job.first_job_id.is_none(),
+                    class: job.class,
+                    deadline: None,
+                });
+                streams.push(submitted.await?);
+            }
+            Ok(())
+        }
+        .await;
+        if let Err(error) = queued {
+            // Without their streams the broker forgets the jobs, of which nobody has seen anything.
+            drop(streams);
+            for Admitted { job, .. } in &choices[..holds.len()] {
+                self.ledger.void(job.job_id).await?;
+            }
+            return Err(error);
+        }
+        Ok(holds.into_iter().zip(streams).collect())
+    }
+
+    async fn hold(&self, job: &NewJob) -> Result<Hold, Error> {
         let expires_at = job.received_at + chrono::TimeDelta::minutes(HOLD_MINUTES);
         // A free job holds the least there is, so that its end is in the books as well.
         let amount = job.hold.max(Nanos(1));
-        let (job_id, tenant_id, currency) = (job.job_id, job.tenant_id, job.currency);
-        let hold = self.ledger.hold(JobHold { job_id, tenant_id, currency, amount, expires_at }).await?;
-        let seed = request.seed.unwrap_or_else(|| job_id.0.as_u64_pair().1);
-        let submitted = self.broker.submit(Job {
-            job_id,
-            tenant_id,
-            model: job.model.clone(),
-            prompt,
-            output_tokens_max: job.output_tokens_max,
-            stop: request.stop,
-            sampling: Sampling { seed, ..request.sampling },
-            grammar: request.grammar,
-            logprobs: request.logprobs,
-            cache_salt: Some(self.salts.of(tenant_id)),
-            class: job.class,
-            deadline: None,
-        });
-        let stream = match submitted.await {
-            Ok(stream) => stream,
-            Err(refused) => {
-                self.ledger.void(job_id).await?;
-                return Err(refused.into());
-            }
-        };
+        let NewJob { job_id, tenant_id, currency, .. } = *job;
+        Ok(self.ledger.hold(JobHold { job_id, tenant_id, currency, amount, expires_at }).await?)
+    }
+
+    /// Lets a task drive a job to its end.
+    fn drive(&self, admitted: Admitted, hold: Hold, stream: JobStream) -> Choice {
         let (sender, events) = mpsc::unbounded_channel();
         // Not more than the job's output limit ever waits in this channel.
         let stop = CancellationToken::new();
+        let job_id = admitted.job.job_id;
         self.running.lock().unwrap_or_else(PoisonError::into_inner).insert(job_id, stop.clone());
-        let driven = drive::drive(self.clone(), admitted.clone(), hold, stream, Listener { events: sender, stop });
-        self.jobs.spawn_on(driven, &self.runtime);
-        Ok(events)
+        let listener = Listener { events: sender, stop: stop.clone() };
+        self.jobs.spawn_on(drive::drive(self.clone(), admitted, hold, stream, listener), &self.runtime);
+        Choice { events, stop }
+    }
+}
+
+/// What a choice draws with: the request's own seed for the first, others for the others.
+fn seed_of(seed: u64, choice: usize) -> u64 {
+    if choice == 0 {
+        return seed;
+    }
+    let digest = Sha256::new().chain_update(seed.to_le_bytes()).chain_update(choice.to_le_bytes()).finalize();
+    u64::from_le_bytes(*digest.first_chunk().expect("a digest has 32 bytes"))
+}
+
+/// The prompt's ids, and the last words of a template.
+fn read(entry: &Entry, prompt: &Prompt) -> Result<(Vec<u32>, String), Error> {
+    let format = &entry.format;
+    let invalid = |error: primitives::prompt::Error| Error::invalid(prompt.param(), error.to_string());
+    let ids = match prompt {
+        Prompt::Conversation { messages, tools } => return format.prompt_and_end(messages, tools).map_err(invalid),
+        Prompt::Text(text) => format.text(text).map_err(invalid)?,
+        Prompt::Tokens(ids) => ids.clone(),
+    };
+    if let Some(id) = ids.iter().find(|id| **id >= format.vocabulary_len()) {
+        return Err(Error::invalid(prompt.param(), format!("The model has no token {id}.")));
+    }
+    if ids.is_empty() {
+        return Err(Error::invalid(prompt.param(), "There is nothing to go on from."));
+    }
+    Ok((ids, String::new()))
+}
+
+impl Prompt {
+    /// The field that it came in.
+    fn param(&self) -> &'static str {
+        if matches!(self, Self::Conversation { .. }) { "messages" } else { "prompt" }
     }
 }
 
@@ -359,16 +477,17 @@ async fn checked(grammar: Option<Grammar>, entry: &Entry) -> Result<Option<Gramm
 }
 
 /// The output limit in force: what was asked for, within the model's limit and what the prompt leaves of the context.
-fn output_limit(entry: &Entry, prompt_tokens: usize, wanted: Option<u32>) -> Result<u32, Error> {
+fn output_limit(entry: &Entry, request: &Request, prompt_tokens: usize) -> Result<u32, Error> {
     let model = &entry.model;
     let room = usize::try_from(model.context_tokens).ok().and_then(|context| context.checked_sub(prompt_tokens));
     let room = room.and_then(|room| u32::try_from(room).ok()).filter(|room| *room > 0);
     let room = room.ok_or_else(|| Error::ContextTooLong {
+        param: request.prompt.param(),
         model: model.id.clone(),
         prompt_tokens,
         context_tokens: model.context_tokens,
     })?;
-    Ok(wanted.unwrap_or(model.output_tokens_default).min(model.output_tokens_max).min(room))
+    Ok(request.output_tokens_max.unwrap_or(model.output_tokens_default).min(model.output_tokens_max).min(room))
 }
 
 impl From<Refused> for Error {

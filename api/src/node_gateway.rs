@@ -188,8 +188,7 @@ impl Conversation {
             if asks.iter().any(|ask| ask.model == served.model) {
                 continue;
             }
-            let prices = billing::price::in_force(conn, &served.model, CURRENCY, now).await;
-            let Ok(prices) = prices else {
+            let Some((input, output)) = prices(conn, &served.model, now).await else {
                 tracing::warn!(model = served.model, "a model without a price gets no work");
                 continue;
             };
@@ -197,11 +196,7 @@ impl Conversation {
                 id: self.services.ids.next(),
                 node_id: node.id,
                 model: served.model.clone(),
-                prices: AskPrices {
-                    currency: CURRENCY,
-                    input: part_of(prices.input.price),
-                    output: part_of(prices.output.price),
-                },
+                prices: AskPrices { currency: CURRENCY, input: part_of(input), output: part_of(output) },
                 valid_from: now,
             };
             broker::ask::publish(conn, &ask).await?;
@@ -291,6 +286,15 @@ async fn known_models(conn: &mut PgConnection, served: Vec<ServedModel>) -> Resu
         return Err(Refusal::new("no_known_model", message));
     }
     Ok(known)
+}
+
+/// What a tenant pays for a token that a model reads, and for one that it writes; an embedding has none of these.
+async fn prices(conn: &mut PgConnection, model: &str, now: DateTime<Utc>) -> Option<(AttoPrice, AttoPrice)> {
+    if let Ok(prices) = billing::price::in_force(conn, model, CURRENCY, now).await {
+        return Some((prices.input.price, prices.output.price));
+    }
+    let price = billing::price::of_embeddings(conn, model, CURRENCY, now).await.ok()?;
+    Some((price.price, AttoPrice::FREE))
 }
 
 fn part_of(price: AttoPrice) -> AttoPrice {

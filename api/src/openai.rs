@@ -2,6 +2,9 @@
 
 pub mod answer;
 pub mod chat;
+pub mod completions;
+pub mod drawing;
+pub mod embeddings;
 pub mod form;
 pub mod http;
 pub mod models;

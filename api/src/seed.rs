@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::Context;
 use billing::{Meter, NewPrice};
+use broker::model::{Model, ModelKind, Reasoning};
 use chrono::{DateTime, TimeDelta, Utc};
 use primitives::clock::Clock;
 use primitives::id::{Ids, ProviderId, UserId};
@@ -18,7 +19,9 @@ use crate::identity::{self, NewKey, NewTenant, Role, SignupCredit};
 use crate::{CURRENCY, config, password, repo};
 
 /// US dollars for a million tokens of the demo model.
-const PRICES: [(Meter, &str); 2] = [(Meter::Input, "0.10"), (Meter::Output, "0.40")];
+const PRICES: [(Meter, &str); 3] = [(Meter::Input, "0.10"), (Meter::CachedInput, "0.01"), (Meter::Output, "0.40")];
+/// US dollars for a million tokens of a demo model that embeds.
+const EMBEDDING_PRICES: [(Meter, &str); 1] = [(Meter::Embedding, "0.02")];
 
 /// What a model's folder says of itself.
 #[derive(Debug, Deserialize)]
@@ -26,12 +29,34 @@ struct Manifest {
     id: String,
     #[serde(default)]
     name: Option<String>,
+    #[serde(default)]
+    kind: Kind,
     revision: String,
     weights: File,
     tokenizer: File,
-    chat_template: File,
+    #[serde(default)]
+    chat_template: Option<File>,
     context_tokens: u32,
+    #[serde(default)]
     eos_token_ids: Vec<u32>,
+    #[serde(default)]
+    reasoning: Option<Thinking>,
+}
+
+/// What it is for.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Kind {
+    #[default]
+    Generation,
+    Embedding,
+}
+
+/// Between what texts it thinks.
+#[derive(Debug, Deserialize)]
+struct Thinking {
+    open: String,
+    close: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -45,6 +70,7 @@ pub async fn seed(pool: &PgPool, clock: &Clock, ids: &Ids, config: &config::Seed
     let now = clock.now();
     let model = register_model(pool, &config.model, now).await?;
     publish_prices(pool, ids, &model, now).await?;
+    let model = model.id;
     let demo = Demo { pool, clock, ids, now };
     let credit = SignupCredit { amount: config.credit, expires_at: now + TimeDelta::days(3650) };
     let tenant = demo.tenant("demo@tokengrid.example", credit).await?;
@@ -57,15 +83,20 @@ pub async fn seed(pool: &PgPool, clock: &Clock, ids: &Ids, config: &config::Seed
 }
 
 /// Puts a model's folder into the catalogue.
-async fn register_model(pool: &PgPool, folder: &Path, now: DateTime<Utc>) -> anyhow::Result<String> {
+async fn register_model(pool: &PgPool, folder: &Path, now: DateTime<Utc>) -> anyhow::Result<Model> {
     let read = |file: &str| {
         let path = folder.join(file);
         std::fs::read_to_string(&path).with_context(|| format!("{} cannot be read", path.display()))
     };
     let manifest: Manifest =
         serde_json::from_str(&read("manifest.json")?).context("manifest.json is not a model's manifest")?;
-    let (tokenizer, chat_template) = (read(&manifest.tokenizer.file)?, read(&manifest.chat_template.file)?);
-    let model = broker::model::Model {
+    let tokenizer = read(&manifest.tokenizer.file)?;
+    let chat_template = manifest.chat_template.map(|template| read(&template.file)).transpose()?.unwrap_or_default();
+    let model = Model {
+        kind: match manifest.kind {
+            Kind::Generation => ModelKind::Generation,
+            Kind::Embedding => ModelKind::Embedding,
+        },
         name: manifest.name.unwrap_or_else(|| manifest.id.clone()),
         id: manifest.id,
         revision: manifest.revision,
@@ -74,23 +105,32 @@ async fn register_model(pool: &PgPool, folder: &Path, now: DateTime<Utc>) -> any
         tokenizer,
         chat_template,
         eos_token_ids: manifest.eos_token_ids,
+        reasoning: manifest.reasoning.map(|Thinking { open, close }| Reasoning { open, close }),
         output_tokens_default: manifest.context_tokens / 2,
         output_tokens_max: manifest.context_tokens,
         created_at: now,
     };
     broker::model::upsert(&mut *pool.acquire().await?, &model).await?;
-    Ok(model.id)
+    Ok(model)
 }
 
 /// Prices the model, unless it has prices.
-async fn publish_prices(pool: &PgPool, ids: &Ids, model: &str, now: DateTime<Utc>) -> anyhow::Result<()> {
+async fn publish_prices(pool: &PgPool, ids: &Ids, model: &Model, now: DateTime<Utc>) -> anyhow::Result<()> {
     let mut conn = pool.acquire().await?;
-    if billing::price::in_force(&mut conn, model, CURRENCY, now).await.is_ok() {
+    let (priced, prices) = match model.kind {
+        ModelKind::Generation => {
+            (billing::price::in_force(&mut conn, &model.id, CURRENCY, now).await.is_ok(), &PRICES[..])
+        }
+        ModelKind::Embedding => {
+            (billing::price::of_embeddings(&mut conn, &model.id, CURRENCY, now).await.is_ok(), &EMBEDDING_PRICES[..])
+        }
+    };
+    if priced {
         return Ok(());
     }
-    for (meter, quote) in PRICES {
+    for &(meter, quote) in prices {
         let price = AttoPrice::per_million(quote.parse()?)?;
-        let new = NewPrice { model: model.to_owned(), meter, currency: CURRENCY, price, valid_from: now };
+        let new = NewPrice { model: model.id.clone(), meter, currency: CURRENCY, price, valid_from: now };
         billing::price::insert(&mut conn, ids.next(), &new, now).await?;
     }
     Ok(())

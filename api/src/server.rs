@@ -228,7 +228,9 @@ fn routes(routes: &mut web::ServiceConfig) {
         .route("/nodes", web::get().to(node_gateway::open))
         .route("/v1/models", web::get().to(openai::models::list))
         .route("/v1/models/{id}", web::get().to(openai::models::get))
-        .route("/v1/chat/completions", web::post().to(openai::chat::create));
+        .route("/v1/chat/completions", web::post().to(openai::chat::create))
+        .route("/v1/completions", web::post().to(openai::completions::create))
+        .route("/v1/embeddings", web::post().to(openai::embeddings::create));
 }
 
 /// Ready means that the database answers, and the ledger's writer, here or at another replica; the other parts were up before the

@@ -154,12 +154,14 @@ async fn expire(pool: &PgPool, clock: &Clock, ledger: &Writer) -> anyhow::Result
 
 async fn end(conn: &mut PgConnection, clock: &Clock, job: &JobRecord) -> anyhow::Result<()> {
     let facts = ledger::usage_facts(conn, job.job_id).await?;
-    let output: i64 = facts.iter().filter(|fact| fact.meter == "output").map(|fact| fact.quantity).sum();
+    let counted = |meter: &str| facts.iter().filter(|fact| fact.meter == meter).map(|fact| fact.quantity).sum::<i64>();
+    let (cached, output) = (counted("cached_input"), counted("output"));
     let charge = facts.iter().try_fold(Nanos::ZERO, |sum, fact| sum.checked_add(fact.amount))?;
     let settled = !facts.is_empty();
     let ended_at = clock.now();
     let end = JobEnd {
         status: if settled { JobStatus::Done } else { JobStatus::Voided },
+        cached_tokens: u32::try_from(cached)?,
         output_tokens: u32::try_from(output)?,
         finish_reason: None,
         error_code: (!settled).then(|| "control_plane_died".to_owned()),

@@ -12,7 +12,7 @@ mod meter;
 pub mod price;
 mod repo;
 
-pub use charge::{Charge, Line};
+pub use charge::{Charge, Counts, Line};
 pub use error::Error;
 pub use meter::Meter;
 pub use price::{NewPrice, Price, PriceList};

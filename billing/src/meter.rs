@@ -7,19 +7,25 @@ use std::fmt;
 pub enum Meter {
     /// Tokens of the prompt, once a job however many nodes read them.
     Input,
+    /// Of the prompt's tokens, those that a cache held, where they have a price of their own.
+    CachedInput,
     /// Tokens delivered to the tenant.
     Output,
+    /// Tokens read for an embedding.
+    Embedding,
 }
 
 impl Meter {
     /// Every meter.
-    pub const ALL: [Self; 2] = [Self::Input, Self::Output];
+    pub const ALL: [Self; 4] = [Self::Input, Self::CachedInput, Self::Output, Self::Embedding];
 
     /// The word stored and shown.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Input => "input",
+            Self::CachedInput => "cached_input",
             Self::Output => "output",
+            Self::Embedding => "embedding",
         }
     }
 

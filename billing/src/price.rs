@@ -6,7 +6,7 @@ use primitives::money::{AttoPrice, Currency};
 
 use crate::meter::Meter;
 
-pub use crate::repo::{get, in_force, insert};
+pub use crate::repo::{get, in_force, insert, of_embeddings};
 
 /// One price, for ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +28,8 @@ pub struct PriceList {
     pub currency: Currency,
     /// Of prompt tokens.
     pub input: Price,
+    /// Of those that a cache held; without one they cost what the others do.
+    pub cached_input: Option<Price>,
     /// Of output tokens.
     pub output: Price,
 }
@@ -45,14 +47,4 @@ pub struct NewPrice {
     pub price: AttoPrice,
     /// From when it holds, until a later one does.
     pub valid_from: DateTime<Utc>,
-}
-
-impl PriceList {
-    /// The price of one meter.
-    pub fn of(&self, meter: Meter) -> Price {
-        match meter {
-            Meter::Input => self.input,
-            Meter::Output => self.output,
-        }
-    }
 }

@@ -13,34 +13,77 @@ use crate::price::{NewPrice, Price, PriceList};
 
 /// The prices of a model that are in force at an instant.
 ///
-/// *Errors*: [`Error::NoPrice`] when a meter has none.
+/// *Errors*: [`Error::NoPrice`] when a meter that needs one has none.
 pub async fn in_force(
     conn: &mut PgConnection,
     model: &str,
     currency: Currency,
     at: DateTime<Utc>,
 ) -> Result<PriceList, Error> {
-    let rows = sqlx::query!(
-        r#"
-        SELECT DISTINCT ON (meter) id AS "id: PriceId", meter, atto_per_unit, valid_from
-        FROM billing.prices
-        WHERE model = $1
-            AND currency = $2
-            AND valid_from <= $3
-        ORDER BY meter, valid_from DESC
-        "#,
-        model,
-        currency.as_str(),
-        at,
-    )
-    .fetch_all(conn)
-    .await?;
-    let of = |meter: Meter| {
-        let row = rows.iter().find(|row| row.meter == meter.as_str());
-        let row = row.ok_or_else(|| Error::NoPrice { model: model.to_owned(), meter, currency })?;
-        Ok::<_, Error>(Price { id: row.id, price: atto_price(row.id, row.atto_per_unit)?, valid_from: row.valid_from })
-    };
-    Ok(PriceList { model: model.to_owned(), currency, input: of(Meter::Input)?, output: of(Meter::Output)? })
+    let book = Book::read(conn, model, currency, at).await?;
+    let (input, output) = (book.of(Meter::Input)?, book.of(Meter::Output)?);
+    Ok(PriceList { model: model.to_owned(), currency, input, cached_input: book.find(Meter::CachedInput)?, output })
+}
+
+/// The price of a token that a model reads for an embedding, in force at an instant.
+///
+/// *Errors*: [`Error::NoPrice`] when there is none.
+pub async fn of_embeddings(
+    conn: &mut PgConnection,
+    model: &str,
+    currency: Currency,
+    at: DateTime<Utc>,
+) -> Result<Price, Error> {
+    Book::read(conn, model, currency, at).await?.of(Meter::Embedding)
+}
+
+/// What the price book has for a model at an instant, one row a meter.
+struct Book {
+    model: String,
+    currency: Currency,
+    rows: Vec<Row>,
+}
+
+struct Row {
+    id: PriceId,
+    meter: String,
+    atto_per_unit: Decimal,
+    valid_from: DateTime<Utc>,
+}
+
+impl Book {
+    async fn read(conn: &mut PgConnection, model: &str, currency: Currency, at: DateTime<Utc>) -> Result<Self, Error> {
+        let rows = sqlx::query_as!(
+            Row,
+            r#"
+            SELECT DISTINCT ON (meter) id AS "id: PriceId", meter, atto_per_unit, valid_from
+            FROM billing.prices
+            WHERE model = $1
+                AND currency = $2
+                AND valid_from <= $3
+            ORDER BY meter, valid_from DESC
+            "#,
+            model,
+            currency.as_str(),
+            at,
+        )
+        .fetch_all(conn)
+        .await?;
+        Ok(Self { model: model.to_owned(), currency, rows })
+    }
+
+    fn find(&self, meter: Meter) -> Result<Option<Price>, Error> {
+        let row = self.rows.iter().find(|row| row.meter == meter.as_str());
+        let price = |row: &Row| {
+            Ok(Price { id: row.id, price: atto_price(row.id, row.atto_per_unit)?, valid_from: row.valid_from })
+        };
+        row.map(price).transpose()
+    }
+
+    fn of(&self, meter: Meter) -> Result<Price, Error> {
+        let Self { model, currency, .. } = self;
+        self.find(meter)?.ok_or_else(|| Error::NoPrice { model: model.clone(), meter, currency: *currency })
+    }
 }
 
 /// One price of the book.

@@ -4,6 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use primitives::node_protocol::ServedModel;
 
 use crate::ask::AskPrices;
+use crate::sent::SentBlocks;
 
 /// One model on one connected node.
 #[derive(Clone, Debug)]
@@ -20,6 +21,8 @@ pub(crate) struct Cell {
     pub prices: AskPrices,
     /// No offers until then: it declined or ignored one.
     pub rests_until: Option<DateTime<Utc>>,
+    /// What was sent to it since it came.
+    pub sent: SentBlocks,
     /// How it has done.
     pub measured: Measured,
 }
@@ -33,6 +36,7 @@ impl Cell {
             in_flight: 0,
             prices,
             rests_until: None,
+            sent: SentBlocks::default(),
             measured,
         }
     }

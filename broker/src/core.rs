@@ -8,6 +8,8 @@
 //! back, a failure sends it ahead of the queue with what was delivered. A node may be free to lie, repeat itself, fall
 //! silent or vanish; the stream that comes out stays one stream, each of its tokens under exactly one lease.
 
+#[cfg(test)]
+mod embedding_tests;
 mod entry;
 #[cfg(test)]
 mod fault_tests;
@@ -112,6 +114,8 @@ impl Core {
             failed_on: Vec::new(),
             delivered: Vec::new(),
             text_bytes: 0,
+            vectors: 0,
+            dimensions: 0,
             segments: Vec::new(),
         };
         self.timers.set(Wake::Job(job_id), entry.due(&self.settings));
@@ -172,6 +176,7 @@ impl Core {
             FromNode::Accept { job_id, epoch } => self.accept(now, node_id, job_id, epoch),
             FromNode::Decline { job_id, epoch, .. } => self.decline(now, node_id, job_id, epoch),
             FromNode::Tokens(frame) => self.tokens(now, node_id, frame),
+            FromNode::Embedding(frame) => self.vector(now, node_id, frame),
             FromNode::Finished { reason, cached_tokens, receipt } => {
                 self.finished(now, node_id, reason, cached_tokens, *receipt);
             }

@@ -6,11 +6,12 @@ mod usage;
 use chrono::{DateTime, Utc};
 use primitives::grammar::Grammar;
 use primitives::id::{JobId, NodeId, ProviderId, TenantId};
+use primitives::kv_block::BlockName;
 use primitives::node_protocol::{FinishReason, Sampling, TokenLogprobs};
 
 pub use record::{
-    Filter, JobEnd, JobRecord, JobStatus, NewJob, PAGE_MAX, ended, finish, get, insert, page, refuse, replicas,
-    streaming, unfinished, unfinished_of,
+    Filter, JobEnd, JobRecord, JobStatus, NewJob, PAGE_MAX, ended, finish, get, insert, other_choices, page, refuse,
+    replicas, streaming, unfinished, unfinished_of,
 };
 pub use usage::{Grouping, Usage, usage};
 
@@ -27,6 +28,9 @@ pub struct Job {
     pub model: String,
     /// The prompt, as ids of the model's tokenizer.
     pub prompt: Vec<u32>,
+    /// The lengths of the texts that the prompt is made of, where each of them is to be embedded; none where it is to be gone on
+    /// from. *Units*: tokens.
+    pub embed: Vec<u32>,
     /// The most output tokens; more are never delivered.
     pub output_tokens_max: u32,
     /// Texts that end the output and are not part of it.
@@ -39,6 +43,10 @@ pub struct Job {
     pub logprobs: Option<u8>,
     /// Stands for the tenant in the caches of nodes; without it the prompt is shared with no other job.
     pub cache_salt: Option<String>,
+    /// The names of the prompt's whole KV blocks under that salt.
+    pub prompt_blocks: Vec<BlockName>,
+    /// Whether the prompt is charged with it; another choice of a request leaves it to the first.
+    pub pays_prompt: bool,
     /// Whether somebody waits for it.
     pub class: Class,
     /// When the first token is wanted: it orders a tenant's jobs and asks for quick cells; missing it ends nothing.
@@ -46,8 +54,11 @@ pub struct Job {
 }
 
 impl Job {
-    /// Prompt and the most output: the context that a cell must offer.
+    /// Prompt and the most output: the context that a cell must offer. Texts are embedded one by one.
     pub fn tokens_needed(&self) -> u64 {
+        if let Some(longest) = self.embed.iter().max() {
+            return u64::from(*longest);
+        }
         self.prompt.len() as u64 + u64::from(self.output_tokens_max)
     }
 }
@@ -100,6 +111,8 @@ pub enum JobEvent {
         /// How likely each token was, as the node tells it.
         logprobs: Vec<TokenLogprobs>,
     },
+    /// The embedding of the next text.
+    Vector(Vec<f32>),
     /// The job ended as it should, or its caller cancelled it.
     Ended(Outcome),
     /// The job could not be ended; what was delivered stands.
@@ -163,9 +176,10 @@ pub struct Segment {
     /// Who is owed.
     pub provider_id: ProviderId,
     /// The whole prompt on the segment that ended the job well, 0 on every other, so that the sum counts it once. A
-    /// cancelled job's prompt counts if the lease it was cancelled under delivered a token, a failed job's never.
+    /// cancelled job's prompt counts if the lease it was cancelled under delivered a token, a failed job's never, and that of a
+    /// job that leaves it to the first choice of its request neither.
     pub prompt_tokens: u32,
-    /// Of those, how many a cache held, by the node's word alone.
+    /// Of those, how many a cache held: what the node says, and no more than it was sent before.
     pub cached_tokens: u32,
     /// Tokens delivered under this lease.
     pub output_tokens: u32,

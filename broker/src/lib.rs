@@ -25,6 +25,7 @@ pub mod provider;
 mod queue;
 pub mod receipt;
 mod repo;
+mod sent;
 mod settings;
 
 pub use dispatcher::{Broker, BrokerTask, JobStream, NodeLink, NodeSender};

@@ -12,6 +12,8 @@ pub struct Model {
     pub id: String,
     /// Its name for people.
     pub name: String,
+    /// What it is for.
+    pub kind: ModelKind,
     /// Which making of it.
     pub revision: String,
     /// Prompt and output together. *Units*: tokens.
@@ -20,16 +22,49 @@ pub struct Model {
     pub weights_sha256: String,
     /// The registered tokenizer, a `tokenizer.json`.
     pub tokenizer: String,
-    /// The registered chat template, Jinja.
+    /// The registered chat template, Jinja; empty where there is none.
     pub chat_template: String,
     /// Tokens that end the model's turn.
     pub eos_token_ids: Vec<u32>,
+    /// Between what it thinks, if it does.
+    pub reasoning: Option<Reasoning>,
     /// The output limit of a request that names none.
     pub output_tokens_default: u32,
     /// The highest output limit a request may name.
     pub output_tokens_max: u32,
     /// When it was first registered.
     pub created_at: DateTime<Utc>,
+}
+
+/// What a model is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ModelKind {
+    /// It goes on from a prompt.
+    Generation,
+    /// It tells texts' meanings as vectors.
+    Embedding,
+}
+
+impl ModelKind {
+    /// Every kind.
+    pub const ALL: [Self; 2] = [Self::Generation, Self::Embedding];
+
+    /// The word stored and shown.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Generation => "generation",
+            Self::Embedding => "embedding",
+        }
+    }
+}
+
+/// The texts between which a model thinks before it answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reasoning {
+    /// Before its thinking, such as `<think>`; the model's template may say it already.
+    pub open: String,
+    /// Behind its thinking, such as `</think>`.
+    pub close: String,
 }
 
 /// Registers a model, or replaces what is known of it; `created_at` stays.

@@ -8,8 +8,8 @@ mod supply;
 use std::fmt::Display;
 
 pub(crate) use jobs::{
-    job_find, job_finish, job_insert, job_refuse, job_streaming, jobs_ended, jobs_page, jobs_replicas, jobs_unfinished,
-    jobs_unfinished_of, jobs_usage,
+    job_find, job_finish, job_insert, job_refuse, job_streaming, jobs_ended, jobs_other_choices, jobs_page,
+    jobs_replicas, jobs_unfinished, jobs_unfinished_of, jobs_usage,
 };
 pub(crate) use leases::{leases_abandon, leases_end, leases_insert, leases_of, receipts_insert};
 pub(crate) use presences::{presences_extend, presences_forget, presences_reported, presences_unreported};

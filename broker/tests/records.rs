@@ -4,7 +4,7 @@ use broker::ask::{Ask, AskPrices};
 use broker::job::{Class, EndReason, Filter, JobEnd, JobStatus, NewJob};
 use broker::join_token::JoinToken;
 use broker::lease::LeaseOutcome;
-use broker::model::Model;
+use broker::model::{Model, ModelKind, Reasoning};
 use broker::node::Node;
 use broker::presence::{self, GAP_MAX, ModelShare, Presence, Unreported};
 use broker::provider::Provider;
@@ -73,17 +73,20 @@ fn a_job(ids: &Ids, tenant_id: TenantId, key: Option<&str>) -> NewJob {
         prompt_tokens: 4,
         output_tokens_max: 8,
         input_price_id: ids.next(),
-        output_price_id: ids.next(),
+        cached_input_price_id: None,
+        output_price_id: Some(ids.next()),
         currency: Currency::USD,
         hold: Nanos(1_000),
         received_at: start(),
         replica_id: ReplicaId(1),
+        first_job_id: None,
     }
 }
 
 fn an_end(status: JobStatus) -> JobEnd {
     JobEnd {
         status,
+        cached_tokens: 2,
         output_tokens: 3,
         finish_reason: Some(EndReason::Stop),
         error_code: None,
@@ -206,12 +209,14 @@ async fn a_model_is_replaced_but_keeps_its_birthday(pool: PgPool) {
     let mut spark = Model {
         id: "spark-1".into(),
         name: "Spark 1".into(),
+        kind: ModelKind::Generation,
         revision: "1".into(),
         context_tokens: 512,
         weights_sha256: "0".repeat(64),
         tokenizer: "{}".into(),
         chat_template: "{{ messages }}".into(),
         eos_token_ids: vec![2, 3],
+        reasoning: Some(Reasoning { open: "<think>".into(), close: "</think>".into() }),
         output_tokens_default: 64,
         output_tokens_max: 256,
         created_at: start(),

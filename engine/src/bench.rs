@@ -100,7 +100,9 @@ async fn ask(engine: &Engine, prompt: Vec<u32>, output_tokens_max: u32, terms: T
                 let Usage { output_tokens, cached_tokens, .. } = usage;
                 return Ok(Answer { first_token, output_tokens, cached_tokens });
             }
-            Some(Event::Cancelled { .. } | Event::Failed { .. }) | None => return Err(Refused::Stopped),
+            Some(Event::Cancelled { .. } | Event::Failed { .. } | Event::Vector(_)) | None => {
+                return Err(Refused::Stopped);
+            }
         }
     }
 }

@@ -11,9 +11,10 @@ use tokio::task::JoinSet;
 
 use crate::backend::llama::{KvType, SLOTS_MAX, Shape};
 use crate::batcher;
+use crate::embedder::{self, Embedder};
 use crate::error::{Error, Refused};
 use crate::mailbox::Mailbox;
-use crate::model::Model;
+use crate::model::{Kind, Model};
 use crate::prefix::Prefix;
 use crate::scheduler::{Limits, Rank, SequenceId};
 use crate::sequence::{Frame, Sequence, Usage};
@@ -76,6 +77,8 @@ impl EngineConfig {
 pub enum Event {
     /// New tokens.
     Tokens(Frame),
+    /// The embedding of the next text, of length one.
+    Vector(Vec<f32>),
     /// It ended by itself.
     Finished {
         /// Why.
@@ -114,8 +117,16 @@ pub struct EngineLoad {
 pub struct Engine {
     model: Arc<Model>,
     config: EngineConfig,
-    mailbox: Arc<Mailbox>,
+    door: Door,
     thread: Option<JoinHandle<()>>,
+}
+
+/// Where requests reach the engine's thread.
+enum Door {
+    /// Of a model that goes on from prompts.
+    Sequences(Arc<Mailbox>),
+    /// Of a model that embeds.
+    Texts(Embedder),
 }
 
 impl Engine {
@@ -125,6 +136,10 @@ impl Engine {
     /// When the memory or the thread cannot be had, or there would be no slot or more than 256.
     pub fn start(model: Arc<Model>, config: EngineConfig) -> Result<Self, Error> {
         let EngineConfig { slots, context_tokens, .. } = config;
+        if model.kind == Kind::Embedding && context_tokens > model.weights().context_trained() {
+            let reason = format!("the model has places for {} tokens", model.weights().context_trained());
+            return Err(Error::Context { slots, context_tokens, reason });
+        }
         if slots == 0 || slots > SLOTS_MAX || context_tokens == 0 {
             let reason = format!("slots must be 1 to {SLOTS_MAX}, and their tokens more than 0");
             return Err(Error::Context { slots, context_tokens, reason });
@@ -137,20 +152,42 @@ impl Engine {
             chunk_tokens_max: config.chunk_tokens_max.max(1),
             token_interval: config.tokens_per_second_max.map(|most| Duration::from_secs(1) / most.max(1)),
         };
-        let mailbox = Arc::new(Mailbox::new(slots + config.waiting_max));
         let (started, start) = sync_mpsc::channel();
-        let thread = std::thread::Builder::new()
-            .name("engine".into())
-            .spawn({
-                let (model, mailbox) = (model.clone(), mailbox.clone());
-                move || batcher::run(&model, shape, limits, &mailbox, |result| drop(started.send(result)))
-            })
-            .map_err(|source| Error::Thread { source })?;
-        let engine = Self { model, config, mailbox, thread: Some(thread) };
+        let told = move |result| drop(started.send(result));
+        let thread = std::thread::Builder::new().name("engine".into());
+        let live_max = slots + config.waiting_max;
+        let (door, thread) = match model.kind {
+            Kind::Generation => {
+                let mailbox = Arc::new(Mailbox::new(live_max));
+                let (model, theirs) = (model.clone(), mailbox.clone());
+                let run = move || batcher::run(&model, shape, limits, &theirs, told);
+                (Door::Sequences(mailbox), thread.spawn(run))
+            }
+            Kind::Embedding => {
+                let (embedder, inbox) = embedder::pair(live_max);
+                // A text is read in one batch.
+                let shape = Shape { batch_tokens: shape.batch_tokens.max(context_tokens), ..shape };
+                let model = model.clone();
+                let run = move || embedder::run(&model, shape, inbox, told);
+                (Door::Texts(embedder), thread.spawn(run))
+            }
+        };
+        let thread = thread.map_err(|source| Error::Thread { source })?;
+        let engine = Self { model, config, door, thread: Some(thread) };
         match start.recv() {
             Ok(result) => result.map(|()| engine),
             Err(_) => Err(Error::EngineStopped { model: engine.model.id.clone() }),
         }
+    }
+
+    /// Takes texts, each to be embedded by itself, or refuses them before any work: an event a text, in order, then the ending.
+    ///
+    /// # Errors
+    /// See [`Refused`].
+    pub fn embed(&self, texts: Vec<Vec<u32>>) -> Result<RequestHandle, Refused> {
+        let Door::Texts(embedder) = &self.door else { return Err(Refused::Kind { id: self.model.id.clone() }) };
+        let events = embedder.submit(texts, &self.model, self.config.context_tokens)?;
+        Ok(RequestHandle::new(events, Ongoing::Texts))
     }
 
     /// Takes a request, or refuses it before any work. Of one priority, one that resumes goes before those that have not
@@ -159,6 +196,7 @@ impl Engine {
     /// # Errors
     /// See [`Refused`].
     pub fn submit(&self, mut work: Work) -> Result<RequestHandle, Refused> {
+        let Door::Sequences(mailbox) = &self.door else { return Err(Refused::Kind { id: self.model.id.clone() }) };
         let Terms { cache_salt, priority, first_token_within_ms } = std::mem::take(&mut work.terms);
         let sequence = Sequence::try_new(work, self.model.words(), self.config.context_tokens)?;
         let salt = cache_salt.filter(|_| self.model.weights().shares_prefixes());
@@ -167,13 +205,16 @@ impl Engine {
         let rank = Rank { priority, begun: sequence.resumes(), due };
         // One event a step at most, the leftover of a resumed text, and the ending: so sending never waits.
         let (sender, events) = mpsc::channel(sequence.output_left() + 3);
-        let id = self.mailbox.submit(sequence, prefix, rank, sender)?;
-        Ok(RequestHandle::new(events, Ongoing::Sequence { id, mailbox: self.mailbox.clone() }))
+        let id = mailbox.submit(sequence, prefix, rank, sender)?;
+        Ok(RequestHandle::new(events, Ongoing::Sequence { id, mailbox: mailbox.clone() }))
     }
 
     /// What it is doing, as of the last step.
     pub fn load(&self) -> EngineLoad {
-        let (live, running) = self.mailbox.load();
+        let (live, running) = match &self.door {
+            Door::Sequences(mailbox) => mailbox.load(),
+            Door::Texts(embedder) => (embedder.live(), embedder.live().min(self.config.slots)),
+        };
         let slots_free = self.config.slots - running;
         let kv_free_tokens = slots_free * self.config.context_tokens;
         EngineLoad { running, waiting: live - running, slots_free, kv_free_tokens }
@@ -181,25 +222,34 @@ impl Engine {
 
     /// Begins to tell of blocks to a listener who knows of none.
     pub fn restart_news(&self) {
-        self.mailbox.restart_news();
+        if let Door::Sequences(mailbox) = &self.door {
+            mailbox.restart_news();
+        }
     }
 
     /// When a request that comes now may be answered, as of the last step, and some of what the listener does not know yet of
     /// the blocks that the caches hold.
     pub fn news(&self) -> ModelLoad {
-        let outlook = self.mailbox.outlook();
-        let (blocks_added, blocks_removed) = self.mailbox.block_news(BLOCK_NEWS_MAX);
-        ModelLoad { model: self.model.id.clone(), outlook, blocks_added, blocks_removed, slots: None }
+        let model = self.model.id.clone();
+        let Door::Sequences(mailbox) = &self.door else { return ModelLoad { model, ..ModelLoad::default() } };
+        let (blocks_added, blocks_removed) = mailbox.block_news(BLOCK_NEWS_MAX);
+        ModelLoad { model, outlook: mailbox.outlook(), blocks_added, blocks_removed, slots: None }
     }
 
-    /// How long the step that it computes has taken so far; none between steps.
+    /// How long the step that it computes has taken so far; none between steps, and of texts, each batch of which is one call.
     pub fn busy_for(&self) -> Option<Duration> {
-        self.mailbox.busy_since().map(|began| began.elapsed())
+        match &self.door {
+            Door::Sequences(mailbox) => mailbox.busy_since().map(|began| began.elapsed()),
+            Door::Texts(_) => None,
+        }
     }
 
     /// Whether its thread lives; once it does not, it never will again.
     pub fn is_running(&self) -> bool {
-        !self.mailbox.is_stopped()
+        match &self.door {
+            Door::Sequences(mailbox) => !mailbox.is_stopped(),
+            Door::Texts(_) => self.thread.as_ref().is_some_and(|thread| !thread.is_finished()),
+        }
     }
 
     /// The model it serves.
@@ -215,7 +265,10 @@ impl Engine {
 
 impl Drop for Engine {
     fn drop(&mut self) {
-        self.mailbox.stop();
+        match &self.door {
+            Door::Sequences(mailbox) => mailbox.stop(),
+            Door::Texts(embedder) => embedder.stop(),
+        }
         if let Some(thread) = self.thread.take() {
             // A panic of the thread was reported where it happened.
             let _ = thread.join();
@@ -244,6 +297,8 @@ pub(crate) enum Ongoing {
         /// The engine's.
         mailbox: Arc<Mailbox>,
     },
+    /// Texts to embed: those that nobody listens to are left out of the next batch by themselves.
+    Texts,
     /// A request at an upstream, in a task that ends with the handle.
     Exchange {
         /// Asks it to end.
@@ -274,6 +329,7 @@ impl RequestHandle {
     pub fn cancel(&self) {
         match &self.ongoing {
             Ongoing::Sequence { id, mailbox } => mailbox.cancel(*id),
+            Ongoing::Texts => {}
             Ongoing::Exchange { cancelled, .. } => cancelled.notify_one(),
         }
     }

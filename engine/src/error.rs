@@ -18,6 +18,12 @@ pub enum Refused {
     /// The engine stopped.
     #[error("the engine has stopped")]
     Stopped,
+    /// The model is for something else.
+    #[error("{id} is not made for that")]
+    Kind {
+        /// Which model.
+        id: String,
+    },
     /// There is nothing to go on from.
     #[error("the prompt is empty")]
     EmptyPrompt,

@@ -50,7 +50,7 @@ fn finish(mut request: RequestHandle) -> Result<Vec<u32>, Error> {
             Some(Event::Tokens(frame)) => ids.extend(frame.ids),
             Some(Event::Finished { .. }) => return Ok(ids),
             Some(Event::Failed { message, .. }) => return Err(Error::Align { reason: message }),
-            Some(Event::Cancelled { .. }) | None => {
+            Some(Event::Cancelled { .. } | Event::Vector(_)) | None => {
                 return Err(Error::Align { reason: "the engine stopped".into() });
             }
         }

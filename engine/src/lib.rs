@@ -11,6 +11,7 @@
 //! ```
 //!
 //! Beside it stands [`upstream`]: an engine that the provider already runs gives the same events for the same work.
+//! A model that embeds has an `embedder` in the place of all that: texts in, vectors out, nothing kept.
 //!
 //! Requests join and leave the running batch at every step. Prompts come in chunks beside decoding, and none is computed
 //! twice while a slot or a saved state holds its beginning, under the same salt. A cancelled request is gone before the next
@@ -22,6 +23,7 @@ mod announcement;
 pub mod backend;
 mod batcher;
 pub mod bench;
+mod embedder;
 mod engine;
 mod error;
 mod generate;

@@ -26,10 +26,24 @@ pub struct Manifest {
     pub tokenizer: Option<Pinned>,
     /// How the weights are stored, such as `F16`.
     pub quantisation: Option<String>,
+    /// What it is for; the weights' file tells where this says nothing.
+    #[serde(default)]
+    pub kind: Option<Kind>,
     /// Tokens that end the output, besides those that the weights' file names.
+    #[serde(default)]
     pub eos_token_ids: Vec<u32>,
     /// Prompt and output together. *Units*: tokens.
     pub context_tokens: usize,
+}
+
+/// What a model is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// It goes on from a prompt.
+    Generation,
+    /// It tells texts' meanings as vectors.
+    Embedding,
 }
 
 /// A file beside the manifest that must be exactly this one.
@@ -46,6 +60,8 @@ pub struct Pinned {
 pub struct Model {
     /// The name in the catalogue, or the file's name where no manifest stands beside it.
     pub id: String,
+    /// What it is for.
+    pub kind: Kind,
     /// SHA-256 of the weights' file, in hexadecimal.
     pub sha256: String,
     /// How the weights are stored, such as `F16`.
@@ -73,6 +89,8 @@ impl Model {
         let ids = || 0..weights.vocabulary_len() as u32;
         let pieces = ids().map(|id| weights.piece(id).into_boxed_slice()).collect();
         let mut ends: BTreeSet<u32> = ids().filter(|&id| weights.ends(id)).collect();
+        let made = if weights.is_encoder() { Kind::Embedding } else { Kind::Generation };
+        let kind = manifest.as_ref().and_then(|manifest| manifest.kind).unwrap_or(made);
         let (id, context_tokens) = match manifest {
             Some(manifest) => {
                 ends.extend(manifest.eos_token_ids);
@@ -82,6 +100,7 @@ impl Model {
         };
         Ok(Self {
             id,
+            kind,
             sha256,
             quantisation: weights.quantisation(),
             context_tokens,

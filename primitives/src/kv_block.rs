@@ -36,6 +36,15 @@ pub fn names(salt: &str, ids: &[u32]) -> Vec<BlockName> {
     chain.collect()
 }
 
+/// Adds the names of a sequence's further whole blocks, after those of its first ones.
+pub fn extend(salt: &str, names: &mut Vec<BlockName>, ids: &[u32]) {
+    let mut before = names.last().copied().unwrap_or_else(|| root(salt));
+    for block in ids.as_chunks().0.iter().skip(names.len()) {
+        before = follow(before, block);
+        names.push(before);
+    }
+}
+
 fn first_bytes(hasher: Sha256) -> BlockName {
     let digest = hasher.finalize();
     BlockName::from_le_bytes(*digest.first_chunk().expect("a digest has 32 bytes"))
@@ -57,6 +66,16 @@ mod tests {
         let changed = names("one", &changed);
         assert_eq!(changed[0], of_one[0]);
         assert!(changed[1..].iter().zip(&of_one[1..]).all(|(a, b)| a != b));
+    }
+
+    #[test]
+    fn a_sequence_that_grows_keeps_its_names() {
+        let ids: Vec<u32> = (0..100).collect();
+        for known in [0, 1, 3] {
+            let mut grown = names("one", &ids)[..known].to_vec();
+            extend("one", &mut grown, &ids);
+            assert_eq!(grown, names("one", &ids));
+        }
     }
 
     #[test]

@@ -170,6 +170,9 @@ impl AttoPrice {
     /// The largest price: one major unit for one token.
     pub const MAX: Self = Self(1_000_000_000_000_000_000);
 
+    /// Nothing at all.
+    pub const FREE: Self = Self(0);
+
     /// A price from atto-units; refused when negative or beyond [`AttoPrice::MAX`].
     pub fn try_new(attos_per_unit: i128) -> Result<Self, OutOfRange> {
         if (0..=Self::MAX.0).contains(&attos_per_unit) { Ok(Self(attos_per_unit)) } else { Err(OutOfRange) }
@@ -191,6 +194,19 @@ impl AttoPrice {
     /// Atto-units for one unit.
     pub fn attos(self) -> i128 {
         self.0
+    }
+
+    /// Whether no quantity has to be rounded.
+    pub fn is_whole_nanos(self) -> bool {
+        self.0 % ATTOS_PER_NANO == 0
+    }
+
+    /// This price, changed as `whole` is to `part`: half of it where `part` is half of `whole`. Rounded down, at most [`AttoPrice::MAX`],
+    /// and itself where `whole` is nothing.
+    #[must_use]
+    pub fn in_ratio(self, whole: Self, part: Self) -> Self {
+        // At most 10³⁶.
+        (self.0 * part.0).checked_div(whole.0).map_or(self, |attos| Self(attos.min(Self::MAX.0)))
     }
 
     /// What a quantity costs, exactly.
@@ -231,6 +247,15 @@ impl std::ops::Add for Attos {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn a_price_follows_the_ratio_of_two_others() {
+        let price = |attos| AttoPrice::try_new(attos).unwrap();
+        assert_eq!(price(70).in_ratio(price(100), price(10)), price(7));
+        assert_eq!(price(75).in_ratio(price(100), price(10)), price(7), "rounded down");
+        assert_eq!(price(70).in_ratio(price(0), price(10)), price(70));
+        assert_eq!(AttoPrice::MAX.in_ratio(price(1), AttoPrice::MAX), AttoPrice::MAX);
+    }
 
     #[test]
     fn halves_round_to_even() {

@@ -12,7 +12,7 @@
 //!  │◀──────────── OFFER (job, epoch)│
 //!  │ ACCEPT or DECLINE ────────────▶│
 //!  │◀────────────── COMMIT (work)   │   the prompt travels only after the node took the job
-//!  │ TOKENS … ─────────────────────▶│
+//!  │ TOKENS … ─────────────────────▶│   where texts are to be embedded: EMBED and EMBEDDING …
 //!  │ FINISHED (receipt) or FAILED ─▶│
 //!  │◀──── CANCEL, whenever the job is no longer wanted
 //!  │ GOODBYE ──────────────────────▶│   draining: no more offers, running work ends first
@@ -70,6 +70,8 @@ pub enum FromNode {
     },
     /// Tokens, in order.
     Tokens(TokenFrame),
+    /// The vector of a text, in order.
+    Embedding(EmbeddingFrame),
     /// The job ended as it should.
     Finished {
         /// Why the output ended.
@@ -126,6 +128,15 @@ pub enum ToNode {
         epoch: u32,
         /// What to do.
         work: Box<Work>,
+    },
+    /// Gives the accepted job's texts, each to be embedded by itself.
+    Embed {
+        /// Which job.
+        job_id: JobId,
+        /// Under which lease.
+        epoch: u32,
+        /// Each as token ids of the model's registered tokenizer; those that no other node has delivered the vectors of.
+        texts: Vec<Vec<u32>>,
     },
     /// The job is no longer wanted; its sequence is freed at once and nothing more is sent for it.
     Cancel {
@@ -276,7 +287,7 @@ pub struct Offer {
     pub expires_ms: u32,
     /// The model's name.
     pub model: String,
-    /// The prompt's length, with what other nodes already delivered. *Units*: tokens.
+    /// The prompt's length, with what other nodes already delivered; that of the longest text that is to be embedded. *Units*: tokens.
     pub prompt_tokens: u32,
     /// The most tokens that may still come.
     pub output_tokens_max: u32,
@@ -376,6 +387,22 @@ pub struct TokenFrame {
     pub logprobs: Vec<TokenLogprobs>,
 }
 
+/// The embedding of one text.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EmbeddingFrame {
+    /// Which job.
+    pub job_id: JobId,
+    /// Under which lease.
+    pub epoch: u32,
+    /// 0, 1, 2 … within the lease: which of its texts.
+    pub seq: u32,
+    /// Of length one; as many numbers as the model has dimensions.
+    pub vector: Vec<f32>,
+}
+
+/// The most dimensions of an embedding.
+pub const DIMENSIONS_MAX: usize = 16_384;
+
 /// How likely a drawn token was to the model, before temperature, penalties, bias and grammar.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TokenLogprobs {
@@ -425,7 +452,7 @@ pub struct Receipt {
     pub epoch: u32,
     /// Who did it.
     pub node_id: NodeId,
-    /// Tokens of the prompt, without resumed ones.
+    /// Tokens of the prompt, without resumed ones; of all texts that this lease embedded.
     pub prompt_tokens: u32,
     /// Tokens that this lease sent.
     pub output_tokens: u32,

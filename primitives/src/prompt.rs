@@ -48,12 +48,25 @@ impl PromptFormat {
     ///
     /// A special token that somebody wrote into a message is read as plain text, so that nobody can speak in another role.
     pub fn prompt(&self, messages: &[Message], tools: &[Value]) -> Result<Vec<u32>, Error> {
+        self.prompt_and_end(messages, tools).map(|(ids, _)| ids)
+    }
+
+    /// As [`Self::prompt`], with the template's own last words, which begin what the model says.
+    pub fn prompt_and_end(&self, messages: &[Message], tools: &[Value]) -> Result<(Vec<u32>, String), Error> {
         let mut ids = vec![];
+        let mut end = String::new();
         for part in self.template.render(messages, tools)? {
+            end.clone_from(&part);
             let encoding = self.tokenizer.encode_fast(part, false);
             ids.extend_from_slice(encoding.map_err(|error| Error::Tokenizer(error.to_string()))?.get_ids());
         }
-        Ok(ids)
+        Ok((ids, end))
+    }
+
+    /// A text by itself as token ids, with the special tokens that the tokenizer puts around it.
+    pub fn text(&self, text: &str) -> Result<Vec<u32>, Error> {
+        let encoding = self.tokenizer.encode_fast(text, true);
+        Ok(encoding.map_err(|error| Error::Tokenizer(error.to_string()))?.get_ids().to_vec())
     }
 
     /// Whether the template lists a tool's parameters in alphabetical order, so that the model gives them in that order.
@@ -89,6 +102,12 @@ mod tests {
     fn messages_become_token_ids() {
         let format = format("{% for message in messages %}{{ message.content }}:{% endfor %}");
         assert_eq!(format.prompt(&[user("ab"), user("a")], &[]).unwrap(), [0, 1, 2, 0, 2]);
+    }
+
+    #[test]
+    fn the_end_of_a_prompt_is_the_templates_own() {
+        let format = format("{{ messages[0].content }}ab");
+        assert_eq!(format.prompt_and_end(&[user("b:b")], &[]).unwrap(), (vec![1, 2, 1, 0, 1], "bab".into()));
     }
 
     #[test]

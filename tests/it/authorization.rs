@@ -151,7 +151,7 @@ enum Gate {
 }
 
 /// Every route there is. A new one is refused by the test below until it stands here.
-const ROUTES: [(&str, &str, Gate); 13] = [
+const ROUTES: [(&str, &str, Gate); 15] = [
     ("GET", "/graphql", Gate::Open),
     ("GET", "/healthz", Gate::Open),
     ("GET", "/ledger/head", Gate::Open),
@@ -165,6 +165,8 @@ const ROUTES: [(&str, &str, Gate); 13] = [
     ("POST", "/graphql", Gate::Open),
     ("POST", "/ledger", Gate::Peer),
     ("POST", "/v1/chat/completions", Gate::Credential),
+    ("POST", "/v1/completions", Gate::Credential),
+    ("POST", "/v1/embeddings", Gate::Credential),
 ];
 
 #[tokio::test]

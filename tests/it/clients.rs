@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 use tests::books;
 use tests::client::MODEL;
+use tests::database::from_environment;
 use tests::model;
 use tests::node::NodeSettings;
 use tests::system::TestSystem;
@@ -44,6 +45,27 @@ async fn the_official_client_completes_streams_calls_tools_and_reads_errors() {
     let arguments: Value = serde_json::from_str(forms["call"]["arguments"].as_str().unwrap()).unwrap();
     assert!(arguments["city"].is_string() && arguments["days"].is_i64(), "{arguments}");
     assert_eq!((&forms["bad"]["status"], &forms["bad"]["param"]), (&json!(400), &json!("response_format")));
+
+    let choices = run("choices").await;
+    let text = &plain["text"];
+    assert_eq!((&choices["texts"], &choices["indices"]), (&json!([text, text]), &json!([0, 1])), "{choices}");
+    assert_eq!(choices["streamed"], choices["texts"]);
+    let (one, two) = (&plain["usage"], &choices["usage"]);
+    assert_eq!(one["prompt_tokens"], two["prompt_tokens"], "the prompt counts once");
+    let output = one["completion_tokens"].as_i64().unwrap();
+    assert_eq!(two["completion_tokens"], json!(2 * output));
+
+    let python = flow_by(&from_environment("TOKENGRID_PYTHON"), "choices.py", &system, &rich, &[]).await;
+    assert_eq!((&python["texts"], &python["streamed"]), (&choices["texts"], &choices["texts"]), "{python}");
+    let counted = json!({
+        "prompt_tokens": two["prompt_tokens"], "completion_tokens": two["completion_tokens"],
+        "cached_tokens": two["prompt_tokens_details"]["cached_tokens"], "reasoning_tokens": 0,
+    });
+    assert_eq!(python["usage"], counted);
+    let completion = run("completion").await;
+    for told in ["text", "finish_reason"] {
+        assert_eq!(completion[told], plain[told], "{told}");
+    }
 
     let models = run("models").await;
     assert_eq!((&models["ids"], &models["model"]["id"]), (&json!([MODEL]), &json!(MODEL)));
@@ -90,15 +112,19 @@ async fn the_official_client_is_told_when_there_is_no_money() {
 
 /// Runs a flow of `tests/clients` with node and gives the JSON line that it printed.
 async fn flow_of(system: &TestSystem, flow: &str, key: &str, env: &[(&str, &str)]) -> Value {
+    flow_by("node", &format!("{flow}.mjs"), system, key, env).await
+}
+
+async fn flow_by(program: &str, flow: &str, system: &TestSystem, key: &str, env: &[(&str, &str)]) -> Value {
     let folder = model::workspace().join("tests/clients");
     let installed = folder.join("node_modules/openai").is_dir();
     assert!(installed, "{} has no node_modules: run `cargo xtask test`, which installs them", folder.display());
-    let mut node = Command::new("node");
-    node.arg(format!("{flow}.mjs")).current_dir(&folder).kill_on_drop(true);
-    node.env("BASE_URL", format!("http://{}/v1", system.control_plane.address)).env("API_KEY", key).env("MODEL", MODEL);
-    node.envs(env.iter().copied());
-    let output = in_time(&format!("{flow}.mjs ended"), node.output()).await.expect("node is installed");
+    let mut command = Command::new(program);
+    command.arg(flow).current_dir(&folder).kill_on_drop(true);
+    command.env("BASE_URL", format!("http://{}/v1", system.control_plane.address));
+    command.env("API_KEY", key).env("MODEL", MODEL).envs(env.iter().copied());
+    let output = in_time(&format!("{flow} ended"), command.output()).await.expect("node and python are installed");
     let printed = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{flow}.mjs: {printed}{}", String::from_utf8_lossy(&output.stderr));
-    serde_json::from_str(printed.trim()).unwrap_or_else(|error| panic!("{flow}.mjs printed {printed:?}: {error}"))
+    assert!(output.status.success(), "{flow}: {printed}{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_str(printed.trim()).unwrap_or_else(|error| panic!("{flow} printed {printed:?}: {error}"))
 }

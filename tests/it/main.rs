@@ -8,7 +8,13 @@ mod authorization;
 #[cfg(test)]
 mod benches;
 #[cfg(test)]
+mod cached;
+#[cfg(test)]
+mod choices;
+#[cfg(test)]
 mod clients;
+#[cfg(test)]
+mod completions;
 #[cfg(test)]
 mod console;
 #[cfg(test)]
@@ -17,6 +23,8 @@ mod crash;
 mod documents;
 #[cfg(test)]
 mod economics;
+#[cfg(test)]
+mod embeddings;
 #[cfg(test)]
 mod forms;
 #[cfg(test)]
@@ -35,6 +43,8 @@ mod privacy;
 mod programs;
 #[cfg(test)]
 mod proof;
+#[cfg(test)]
+mod reasoning;
 #[cfg(test)]
 mod replicas;
 #[cfg(test)]

@@ -106,7 +106,7 @@ const PROMISES: [(&str, &str); 11] = [
                  link_id AS job_id,
                  sum(usage_facts.amount) AS amount,
                  sum(quantity) FILTER (WHERE meter = 'output') AS output,
-                 sum(quantity) FILTER (WHERE meter = 'input') AS input
+                 sum(quantity) FILTER (WHERE meter IN ('input', 'cached_input', 'embedding')) AS input
              FROM ledger.usage_facts
              JOIN ledger.transfers USING (seq)
              JOIN ledger.leaves ON leaves.id = usage_facts.leaf_id AND leaves.shard = seq / 1000000000000000

@@ -104,12 +104,27 @@ impl Client {
 
     /// Asks for a completion as it comes, with a request that says so; panics when it is refused.
     pub async fn stream(&self, chat: &Chat) -> ChatStream {
-        let response = self.send(self.post("/v1/chat/completions").json(&chat.0)).await;
+        self.stream_of("/v1/chat/completions", &chat.0).await
+    }
+
+    /// Asks another route for what comes; panics when it is refused.
+    pub async fn stream_of(&self, path: &str, body: &Value) -> ChatStream {
+        let response = self.send(self.post(path).json(body)).await;
         if !response.status().is_success() {
             let answer = Answer::read(response).await;
             panic!("the stream was refused: {} {}", answer.status, answer.body);
         }
         ChatStream::new(response)
+    }
+
+    /// Asks for embeddings.
+    pub async fn embed(&self, body: &Value) -> Answer {
+        Answer::read(self.send(self.post("/v1/embeddings").json(body)).await).await
+    }
+
+    /// Asks for a text to be gone on from.
+    pub async fn complete(&self, body: &Value) -> Answer {
+        Answer::read(self.send(self.post("/v1/completions").json(body)).await).await
     }
 
     /// Gets a path.

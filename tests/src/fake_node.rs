@@ -11,8 +11,8 @@ use futures_util::{SinkExt, StreamExt};
 use primitives::clock::Clock;
 use primitives::id::{Ids, JobId, NodeId};
 use primitives::node_protocol::{
-    Credential, FinishReason, FromNode, Hello, Load, NodeDescriptor, Receipt, ServedModel, SignedReceipt, Tier, ToNode,
-    TokenFrame, VERSION, Work, output_sha256, proof_message,
+    Credential, FinishReason, FromNode, Hello, Load, NodeDescriptor, Receipt, Sampling, ServedModel, SignedReceipt,
+    Terms, Tier, ToNode, TokenFrame, VERSION, Work, output_sha256, proof_message,
 };
 use tokio::net::TcpStream;
 use tokio::sync::Mutex;
@@ -122,6 +122,21 @@ pub struct Lease {
     pub work: Work,
 }
 
+/// Work of nothing, for a lease of texts.
+pub fn no_work() -> Work {
+    Work {
+        prompt: vec![],
+        resume: vec![],
+        resume_text_bytes: 0,
+        output_tokens_max: 0,
+        stop: vec![],
+        sampling: Sampling::greedy(),
+        terms: Terms::default(),
+        grammar: None,
+        logprobs: None,
+    }
+}
+
 /// A fake node that is connected and tells its load as a real one does.
 #[derive(Debug)]
 pub struct FakeNode {
@@ -136,10 +151,16 @@ pub struct FakeNode {
 impl FakeNode {
     /// Joins with a token of its own.
     pub async fn join(system: &TestSystem) -> Self {
+        Self::join_serving(system, model::served(4)).await
+    }
+
+    /// Joins with a token of its own, to serve this model.
+    pub async fn join_serving(system: &TestSystem, served: ServedModel) -> Self {
         let key = new_key();
         let token = system.join_token(TimeDelta::hours(1)).await;
         let mut socket = NodeSocket::dial(system.control_plane.address).await;
-        let answer = socket.introduce(hello(&token, &key), &key).await;
+        let hello = Hello { descriptor: descriptor(served), ..hello(&token, &key) };
+        let answer = socket.introduce(hello, &key).await;
         Self::welcomed(socket, key, &answer)
     }
 
@@ -218,15 +239,24 @@ impl FakeNode {
 
     /// Says that the job is done, with an honest receipt over these ids.
     pub async fn finish(&self, lease: &Lease, reason: FinishReason, ids: &[u32]) {
-        let receipt = self.receipt(lease, ids);
-        self.finish_with(reason, receipt).await;
+        self.finish_claiming(lease, reason, ids, 0).await;
+    }
+
+    /// Says that the job is done, with an honest receipt, and that so many tokens of its prompt were cached.
+    pub async fn finish_claiming(&self, lease: &Lease, reason: FinishReason, ids: &[u32], cached_tokens: u32) {
+        let receipt = self.signed(self.receipt(lease, ids));
+        self.say(&FromNode::Finished { reason, cached_tokens, receipt }).await;
     }
 
     /// Says that the job is done, with any receipt, signed well.
     pub async fn finish_with(&self, reason: FinishReason, receipt: Receipt) {
-        let signature = hex::encode(self.key.sign(&receipt.signed_bytes()).to_bytes());
-        let receipt = Box::new(SignedReceipt { receipt, signature });
+        let receipt = self.signed(receipt);
         self.say(&FromNode::Finished { reason, cached_tokens: 0, receipt }).await;
+    }
+
+    fn signed(&self, receipt: Receipt) -> Box<SignedReceipt> {
+        let signature = hex::encode(self.key.sign(&receipt.signed_bytes()).to_bytes());
+        Box::new(SignedReceipt { receipt, signature })
     }
 
     /// An honest receipt over these ids.

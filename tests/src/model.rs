@@ -11,6 +11,11 @@ pub fn folder() -> PathBuf {
     workspace().join("engine/models/spark-1")
 }
 
+/// Where a small model is that embeds, with random weights.
+pub fn embedding_folder() -> PathBuf {
+    workspace().join("engine/tests/models/tiny-bert")
+}
+
 /// The workspace's root.
 pub fn workspace() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ is a room of the workspace")

@@ -12,6 +12,7 @@ pub struct NodeSettings {
     slots: Option<u32>,
     upstream: Option<String>,
     step_ms_max: Option<u64>,
+    model: Option<PathBuf>,
 }
 
 impl NodeSettings {
@@ -30,6 +31,12 @@ impl NodeSettings {
     /// Gives no sequence more tokens a second, so that a test can act in the middle of a stream.
     pub fn tokens_per_second_max(mut self, tokens: u32) -> Self {
         self.tokens_per_second_max = Some(tokens);
+        self
+    }
+
+    /// Serves the model of this folder instead of the bundled one.
+    pub fn model(mut self, folder: PathBuf) -> Self {
+        self.model = Some(folder);
         self
     }
 
@@ -71,7 +78,7 @@ impl Node {
             option("join-token", token);
         }
         option("state-dir", place.state_dir.display().to_string());
-        let folder = model::folder().display().to_string();
+        let folder = settings.model.clone().unwrap_or_else(model::folder).display().to_string();
         match &settings.upstream {
             Some(url) => option("upstream", format!("{folder}={url}")),
             None => option("model", folder),

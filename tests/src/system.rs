@@ -252,6 +252,14 @@ impl TestSystem {
         seed(&self.env, credit).await
     }
 
+    /// Puts another model into the catalogue and starts a node that serves it.
+    pub async fn add_model(&mut self, folder: PathBuf) {
+        let (done, told) =
+            self.tokengrid(&["seed", "--json", "--model", &folder.display().to_string(), "--credit", "0"]).await;
+        assert!(done, "the model was not seeded: {told}");
+        self.add_node(&NodeSettings::default().model(folder)).await;
+    }
+
     /// Migrates again, as the owner.
     pub async fn migrate(&self) {
         migrate(&self.database).await;

@@ -5,6 +5,7 @@ import { expectAccessible, open } from "../src/stage";
 const spark = {
   id: "spark-1",
   name: "Spark 1",
+  kind: "GENERATION",
   outputTokensMax: "1024",
   inputPrice: { perMillion: "0.1", currency: "USD" },
   outputPrice: { perMillion: "0.4", currency: "USD" },
@@ -37,6 +38,15 @@ function figure(name: string): string {
 test("without a model on offer it says so", async () => {
   open("/playground", { PlaygroundModels: { models: { nodes: [] } } });
   expect(await screen.findByText("No model on offer")).toBeTruthy();
+  await expectAccessible();
+});
+
+test("a model that embeds is not on offer here, and cached input has its price", async () => {
+  const embeds = { ...spark, id: "embedder", name: "Embedder", kind: "EMBEDDING", inputPrice: null, outputPrice: null };
+  const cached = { ...spark, cachedInputPrice: { perMillion: "0.01", currency: "USD" } };
+  open("/playground", { PlaygroundModels: { models: { nodes: [embeds, cached] } } });
+  expect(await screen.findByText(/Cached input/)).toBeTruthy();
+  expect(screen.queryByText("Embedder")).toBeNull();
   await expectAccessible();
 });
 

@@ -23,8 +23,12 @@ const modelsQuery = graphql(`
       nodes {
         id
         name
+        kind
         outputTokensMax
         inputPrice {
+          ...PerMillion
+        }
+        cachedInputPrice {
           ...PerMillion
         }
         outputPrice {
@@ -46,7 +50,8 @@ const TEMPERATURE_MAX = 2;
 export function Playground() {
   const { t } = useI18n();
   const [{ data, error }, reload] = useQuery({ query: modelsQuery });
-  const models = data?.models?.nodes;
+  // What embeds does not answer.
+  const models = data?.models?.nodes.filter(({ kind }) => kind !== "EMBEDDING");
   return (
     <Page title={t.playground.title}>
       <ErrorNotice failure={failureOf(error)} retry={() => reload({ requestPolicy: "network-only" })} />
@@ -243,13 +248,19 @@ function Settings(props: SettingsProps) {
   );
 }
 
-function PriceLine({ model: { inputPrice, outputPrice } }: { model: Model }) {
+function PriceLine({ model: { inputPrice, cachedInputPrice, outputPrice } }: { model: Model }) {
   const { t } = useI18n();
   if (!inputPrice || !outputPrice) return t.playground.notForSale;
   return (
     <>
       {t.job.meter["input"]} <Price value={inputPrice} />
       {" / "}
+      {cachedInputPrice && (
+        <>
+          {t.job.meter["cached_input"]} <Price value={cachedInputPrice} />
+          {" / "}
+        </>
+      )}
       {t.job.meter["output"]} <Price value={outputPrice} />
       {" · "}
       {t.playground.perMillion}

@@ -65,18 +65,34 @@ pub struct Model {
     id: ID,
     /// Its name for people.
     name: String,
+    /// What it is for.
+    kind: ModelKind,
     /// Prompt and output together.
     context_tokens: BigInt,
     /// The highest output limit of a request.
     output_tokens_max: BigInt,
     /// What the prompt costs; null when the model is not for sale.
     input_price: Option<UnitPrice>,
+    /// What those of its tokens cost that a node's cache holds; null when that is no less.
+    cached_input_price: Option<UnitPrice>,
     /// What the output costs; null when the model is not for sale.
     output_price: Option<UnitPrice>,
+    /// What a token costs that is read for an embedding; null where it makes none, or is not for sale.
+    embedding_price: Option<UnitPrice>,
     /// Nodes that serve it now; none means that a request would wait or be refused.
     nodes: i32,
     /// Jobs that could begin at once.
     slots_free: i32,
+}
+
+/// What a model is for.
+#[derive(Clone, Copy, PartialEq, Eq, Enum)]
+#[graphql(remote = "broker::model::ModelKind")]
+pub enum ModelKind {
+    /// It goes on from a prompt.
+    Generation,
+    /// It tells texts' meanings as vectors.
+    Embedding,
 }
 
 /// A model's name as a cursor.
@@ -130,7 +146,12 @@ async fn priced(
     now: DateTime<Utc>,
 ) -> Result<Model, Error> {
     let prices = match billing::price::in_force(conn, &model.id, CURRENCY, now).await {
-        Ok(prices) => Some((prices.input.price, prices.output.price)),
+        Ok(prices) => Some(prices),
+        Err(billing::Error::NoPrice { .. }) => None,
+        Err(error) => return Err(error.into()),
+    };
+    let embedding = match billing::price::of_embeddings(conn, &model.id, CURRENCY, now).await {
+        Ok(price) => Some(price.price),
         Err(billing::Error::NoPrice { .. }) => None,
         Err(error) => return Err(error.into()),
     };
@@ -139,10 +160,13 @@ async fn priced(
     Ok(Model {
         id: model.id.into(),
         name: model.name,
+        kind: model.kind.into(),
         context_tokens: model.context_tokens.into(),
         output_tokens_max: model.output_tokens_max.into(),
-        input_price: prices.map(|(input, _)| unit(input)),
-        output_price: prices.map(|(_, output)| unit(output)),
+        input_price: prices.as_ref().map(|prices| unit(prices.input.price)),
+        cached_input_price: prices.as_ref().and_then(|prices| Some(unit(prices.cached_input?.price))),
+        output_price: prices.as_ref().map(|prices| unit(prices.output.price)),
+        embedding_price: embedding.map(unit),
         nodes: count(served.map_or(0, |served| served.nodes)),
         slots_free: count(served.map_or(0, |served| served.slots_free)),
     })

@@ -34,8 +34,12 @@ pub struct Job {
     pub project_id: ID,
     /// The key that asked, if one did.
     pub api_key_id: Option<ID>,
+    /// The first choice of the request that this is another choice of: the prompt is charged there.
+    pub first_job_id: Option<ID>,
     /// The prompt's length.
     pub prompt_tokens: BigInt,
+    /// Of the prompt's tokens, how many a node's cache held, once ended.
+    pub cached_tokens: Option<BigInt>,
     /// Tokens delivered, once ended.
     pub output_tokens: Option<BigInt>,
     /// The most tokens that could be delivered.
@@ -152,9 +156,11 @@ pub async fn find(conn: &mut PgConnection, tenant_id: TenantId, job_id: JobId) -
     }
 }
 
-/// The prompt's tokens that are charged: all of them once the job is done, or was cancelled after its first token.
+/// The prompt's tokens that are charged: all of them once the job is done, or was cancelled after its first token; none where
+/// another choice of the request pays them.
 pub fn prompt_tokens_charged(job: &JobRecord) -> u32 {
     match job.status {
+        _ if job.first_job_id.is_some() => 0,
         Status::Done => job.prompt_tokens,
         Status::Cancelled if job.output_tokens.is_some_and(|tokens| tokens > 0) => job.prompt_tokens,
         Status::Cancelled | Status::Admitted | Status::Streaming | Status::Failed | Status::Voided => 0,
@@ -171,7 +177,9 @@ impl From<JobRecord> for Job {
             error_code: job.error_code,
             project_id: job.project_id.into(),
             api_key_id: job.api_key_id.map(ID::from),
+            first_job_id: job.first_job_id.map(ID::from),
             prompt_tokens: job.prompt_tokens.into(),
+            cached_tokens: job.cached_tokens.map(BigInt::from),
             output_tokens: job.output_tokens.map(BigInt::from),
             output_tokens_max: job.output_tokens_max.into(),
             hold: money(job.hold),

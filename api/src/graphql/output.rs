@@ -46,6 +46,8 @@ pub enum JobOutput {
 pub struct JobPiece {
     /// Whole characters; may be empty while one is unfinished.
     text: String,
+    /// What the model thought before its answer, where it is known to think.
+    reasoning: String,
     /// New tokens.
     tokens: BigInt,
 }
@@ -61,6 +63,8 @@ pub struct JobEnded {
     prompt_tokens: BigInt,
     /// Delivered tokens, all charged.
     output_tokens: BigInt,
+    /// Of those, the thinking; null where only the record is left.
+    reasoning_tokens: Option<BigInt>,
     /// What was paid.
     charge: Money,
     /// What went wrong, when it failed.
@@ -104,6 +108,7 @@ struct Output {
 #[derive(Default)]
 struct Progress {
     text: String,
+    reasoning: String,
     tokens: u32,
     ended: Option<JobEnded>,
     /// Nothing more comes.
@@ -140,7 +145,7 @@ impl Outputs {
         let output = Arc::new(Output { tenant_id, progress: watch::Sender::default() });
         kept.insert(job_id, output.clone());
         self.collectors.spawn(async move {
-            while let Some(event) = running.next().await {
+            while let Some((_, event)) = running.next().await {
                 output.progress.send_modify(|progress| progress.take(event));
             }
             output.progress.send_modify(|progress| progress.over = true);
@@ -152,7 +157,8 @@ impl Outputs {
     /// A tenant's output, from its beginning; none when it is not at hand or another's.
     fn follow(&self, tenant_id: TenantId, job_id: JobId) -> Option<impl Stream<Item = JobOutput> + use<>> {
         let output = self.kept.get(&job_id).filter(|output| output.tenant_id == tenant_id)?;
-        let reader = Reader { progress: output.progress.subscribe(), bytes: 0, tokens: 0, ended: false };
+        let reader =
+            Reader { progress: output.progress.subscribe(), bytes: 0, reasoning_bytes: 0, tokens: 0, ended: false };
         Some(stream::unfold(reader, |mut reader| async move { Some((reader.next().await?, reader)) }))
     }
 }
@@ -160,10 +166,13 @@ impl Outputs {
 impl Progress {
     fn take(&mut self, event: Event) {
         match event {
-            Event::Text { text, tokens, .. } => {
+            Event::Text { text, reasoning, tokens, .. } => {
                 self.text.push_str(&text);
+                self.reasoning.push_str(&reasoning);
                 self.tokens += tokens;
             }
+            // A job that is submitted here makes none.
+            Event::Vector(_) => {}
             Event::Ended(ending) => self.ended = Some(JobEnded::from(*ending)),
         }
     }
@@ -173,20 +182,25 @@ impl Progress {
 struct Reader {
     progress: watch::Receiver<Progress>,
     bytes: usize,
+    reasoning_bytes: usize,
     tokens: u32,
     ended: bool,
 }
 
 impl Reader {
     async fn next(&mut self) -> Option<JobOutput> {
-        let (bytes, tokens) = (self.bytes, self.tokens);
-        let news = |progress: &Progress| progress.over || progress.text.len() > bytes || progress.tokens > tokens;
-        let progress = self.progress.wait_for(news).await.ok()?;
-        if progress.text.len() > bytes || progress.tokens > tokens {
+        let (bytes, reasoning_bytes, tokens) = (self.bytes, self.reasoning_bytes, self.tokens);
+        let more = |progress: &Progress| {
+            progress.text.len() > bytes || progress.reasoning.len() > reasoning_bytes || progress.tokens > tokens
+        };
+        let progress = self.progress.wait_for(|progress| progress.over || more(progress)).await.ok()?;
+        if more(&progress) {
             let text = progress.text[bytes..].to_owned();
+            let reasoning = progress.reasoning[reasoning_bytes..].to_owned();
             let tokens = BigInt::from(progress.tokens - tokens);
-            (self.bytes, self.tokens) = (progress.text.len(), progress.tokens);
-            return Some(JobOutput::Piece(JobPiece { text, tokens }));
+            (self.bytes, self.reasoning_bytes) = (progress.text.len(), progress.reasoning.len());
+            self.tokens = progress.tokens;
+            return Some(JobOutput::Piece(JobPiece { text, reasoning, tokens }));
         }
         if self.ended {
             return None;
@@ -212,6 +226,7 @@ impl JobEnded {
             finish_reason: job.finish_reason.map(FinishReason::from),
             prompt_tokens: prompt_tokens_charged(job).into(),
             output_tokens: job.output_tokens.unwrap_or_default().into(),
+            reasoning_tokens: None,
             charge: charge.into(),
             failure,
         })
@@ -219,7 +234,7 @@ impl JobEnded {
 }
 
 impl From<Ending> for JobEnded {
-    fn from(Ending { result, prompt_tokens, output_tokens, charge, .. }: Ending) -> Self {
+    fn from(Ending { result, prompt_tokens, output_tokens, reasoning_tokens, charge, .. }: Ending) -> Self {
         let (status, reason, failure) = match result {
             Ok(word) => {
                 let reasons = [EndReason::Stop, EndReason::Length, EndReason::Cancelled];
@@ -234,6 +249,7 @@ impl From<Ending> for JobEnded {
             finish_reason: reason.map(FinishReason::from),
             prompt_tokens: prompt_tokens.into(),
             output_tokens: output_tokens.into(),
+            reasoning_tokens: Some(reasoning_tokens.into()),
             charge: charge.into(),
             failure,
         }
@@ -247,17 +263,24 @@ mod tests {
     use super::*;
 
     fn text(text: &str, tokens: u32) -> Event {
-        Event::Text { text: text.to_owned(), tokens, logprobs: vec![] }
+        Event::Text { text: text.to_owned(), reasoning: String::new(), tokens, logprobs: vec![] }
     }
 
     fn end() -> Event {
         let charge = money::Money { amount: Nanos(7), currency: crate::CURRENCY };
-        let ending = Ending { result: Ok("length"), prompt_tokens: 3, cached_tokens: 0, output_tokens: 2, charge };
+        let ending = Ending {
+            result: Ok("length"),
+            prompt_tokens: 3,
+            cached_tokens: 0,
+            output_tokens: 2,
+            reasoning_tokens: 0,
+            charge,
+        };
         Event::Ended(Box::new(ending))
     }
 
     fn reader(output: &watch::Sender<Progress>) -> Reader {
-        Reader { progress: output.subscribe(), bytes: 0, tokens: 0, ended: false }
+        Reader { progress: output.subscribe(), bytes: 0, reasoning_bytes: 0, tokens: 0, ended: false }
     }
 
     async fn piece(reader: &mut Reader) -> JobPiece {
@@ -272,20 +295,23 @@ mod tests {
         let output = watch::Sender::<Progress>::default();
         let mut early = reader(&output);
         output.send_modify(|progress| progress.take(text("a", 1)));
-        assert_eq!(piece(&mut early).await, JobPiece { text: "a".into(), tokens: BigInt(1) });
+        assert_eq!(piece(&mut early).await, JobPiece { text: "a".into(), reasoning: String::new(), tokens: BigInt(1) });
         // A token that completes no character still counts.
         output.send_modify(|progress| progress.take(text("", 1)));
-        assert_eq!(piece(&mut early).await, JobPiece { text: String::new(), tokens: BigInt(1) });
+        assert_eq!(
+            piece(&mut early).await,
+            JobPiece { text: String::new(), reasoning: String::new(), tokens: BigInt(1) }
+        );
         output.send_modify(|progress| progress.take(text("é", 1)));
         output.send_modify(|progress| progress.take(end()));
         output.send_modify(|progress| progress.over = true);
-        assert_eq!(piece(&mut early).await, JobPiece { text: "é".into(), tokens: BigInt(1) });
+        assert_eq!(piece(&mut early).await, JobPiece { text: "é".into(), reasoning: String::new(), tokens: BigInt(1) });
         let Some(JobOutput::Ended(ended)) = early.next().await else { panic!("no end came") };
         assert!(ended.status == JobStatus::Done && ended.finish_reason == Some(FinishReason::Length));
         assert!(early.next().await.is_none());
 
         let mut late = reader(&output);
-        assert_eq!(piece(&mut late).await, JobPiece { text: "aé".into(), tokens: BigInt(3) });
+        assert_eq!(piece(&mut late).await, JobPiece { text: "aé".into(), reasoning: String::new(), tokens: BigInt(3) });
         assert!(matches!(late.next().await, Some(JobOutput::Ended(_))));
         assert!(late.next().await.is_none());
     }

@@ -58,7 +58,7 @@ pub struct Receipt {
 /// One meter's part of a receipt.
 #[derive(SimpleObject)]
 pub struct ReceiptLine {
-    /// What was counted: `input` or `output`.
+    /// What was counted: `input`, `cached_input`, `output` or `embedding`.
     meter: String,
     /// How many. *Units*: tokens.
     quantity: BigInt,

@@ -12,7 +12,7 @@ use super::refusal::{Refusal, answer, refused_payloads};
 use super::scalar::{BigInt, id};
 use super::{caller, parts, view};
 use crate::error::Error;
-use crate::inference::{Request, Started};
+use crate::inference::{Prompt, Request, Started};
 
 /// Messages in one conversation at most.
 const MESSAGES_MAX: usize = 1_000;
@@ -133,7 +133,9 @@ async fn submit(ctx: &Context<'_>, input: JobSubmitInput) -> Result<JobSubmitPay
             let job = find(&mut *view(ctx, tenant_id).await?, tenant_id, job_id).await?;
             Ok(JobSubmitPayload { job: Some(job.into()), repeated: false, refusal: None })
         }
-        Started::Repeated(job) => Ok(JobSubmitPayload { job: Some((*job).into()), repeated: true, refusal: None }),
+        Started::Repeated(jobs) => {
+            Ok(JobSubmitPayload { job: jobs.into_iter().next().map(Job::from), repeated: true, refusal: None })
+        }
     }
 }
 
@@ -165,10 +167,13 @@ impl JobSubmitInput {
         }
         Ok(Request {
             model: self.model,
-            messages: self.messages.into_iter().map(Message::from).collect(),
-            tools: vec![],
+            prompt: Prompt::Conversation {
+                messages: self.messages.into_iter().map(Message::from).collect(),
+                tools: vec![],
+            },
             grammar: None,
             logprobs: None,
+            choices: 1,
             output_tokens_max: tokens.flatten(),
             stop,
             sampling: Sampling { temperature: temperature as f32, ..Sampling::greedy() },

@@ -51,6 +51,8 @@ pub struct Usage {
     jobs: BigInt,
     /// Prompt tokens that were charged.
     input_tokens: BigInt,
+    /// Of those, the ones that a node's cache held.
+    cached_input_tokens: BigInt,
     /// Output tokens that were charged.
     output_tokens: BigInt,
     /// What they cost.
@@ -118,6 +120,7 @@ impl Usage {
             name,
             jobs: BigInt(sum.jobs),
             input_tokens: BigInt(sum.input_tokens),
+            cached_input_tokens: BigInt(sum.cached_tokens),
             output_tokens: BigInt(sum.output_tokens),
             amount: money::Money { amount: sum.charge, currency: CURRENCY }.into(),
             cursor: sum.key,

@@ -3,16 +3,19 @@
 use std::sync::PoisonError;
 use std::time::Duration;
 
+use billing::Counts;
+use billing::price::PriceList;
 use broker::JobStream;
 use broker::job::{EndReason, FailureCode, JobEnd, JobEvent, JobStatus, Outcome, Segment};
 use chrono::{DateTime, Utc};
 use ledger::{Dimensions, Hold, JobSettlement, Overrun, ProviderShare, UsageFact};
-use primitives::money::{Money, Nanos};
+use primitives::money::{AttoPrice, Money, Nanos};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::{Admitted, Ending, Event, Inference};
+use super::reasoning::{ReasoningSplitter, Told};
+use super::{Admitted, Ending, Event, Inference, Tariff};
 use crate::error::Error;
 
 /// The line of business in the token economics.
@@ -32,6 +35,12 @@ struct End {
     segments: Vec<Segment>,
 }
 
+/// What came until now.
+struct Output {
+    first_token_at: Option<DateTime<Utc>>,
+    thinks: Option<ReasoningSplitter>,
+}
+
 /// Who waits for the output.
 pub(super) struct Listener {
     /// Where it goes; closed once nobody waits.
@@ -43,32 +52,37 @@ pub(super) struct Listener {
 /// Forwards the job's output once its hold is durable, then settles, records and tells the end, in that order.
 pub(super) async fn drive(
     inference: Inference,
-    admitted: Admitted,
+    mut admitted: Admitted,
     mut hold: Hold,
     mut stream: JobStream,
     listener: Listener,
 ) {
     let job_id = admitted.job.job_id;
-    let mut first_token_at = None;
+    let mut output = Output { first_token_at: None, thinks: admitted.thinks.take() };
     let settled = match hold.durable().await {
         Ok(_) => {
-            let forwarded = forward(&inference, &admitted, &mut stream, &listener, &mut first_token_at);
+            let forwarded = forward(&inference, &admitted, &mut stream, &listener, &mut output);
             let end = match tokio::time::timeout(JOB_TIME_MAX, forwarded).await {
                 Ok(Some(end)) => end,
                 // The caller left, time is up, or the job was taken from this replica: what was delivered until now is all there will be.
                 Ok(None) | Err(_) => End::from(stream.cancel().await),
             };
-            let times = Times { first_token_at, ended_at: inference.clock.now() };
+            let times = Times { first_token_at: output.first_token_at, ended_at: inference.clock.now() };
             settle_surely(&inference, &admitted, &end, times).await
         }
         Err(error) => Err(error.into()),
     };
-    let ending = settled.unwrap_or_else(|error| {
+    let mut ending = settled.unwrap_or_else(|error| {
         error.log();
         tracing::error!(job.id = %job_id, "a job could not be settled; its hold is voided once this replica is gone, or expires");
         let charge = money(&admitted, Nanos::ZERO);
-        Ending { result: Err(error), prompt_tokens: 0, cached_tokens: 0, output_tokens: 0, charge }
+        Ending { result: Err(error), prompt_tokens: 0, cached_tokens: 0, output_tokens: 0, reasoning_tokens: 0, charge }
     });
+    if let Some(thinks) = &mut output.thinks {
+        let Told { text, reasoning, logprobs } = thinks.finish();
+        listener.events.send(Event::Text { text, reasoning, tokens: 0, logprobs }).ok();
+        ending.reasoning_tokens = thinks.reasoning_tokens();
+    }
     inference.running.lock().unwrap_or_else(PoisonError::into_inner).remove(&job_id);
     // A caller that left misses the end; the books have it.
     listener.events.send(Event::Ended(Box::new(ending))).ok();
@@ -80,7 +94,7 @@ async fn forward(
     admitted: &Admitted,
     stream: &mut JobStream,
     Listener { events, stop }: &Listener,
-    first_token_at: &mut Option<DateTime<Utc>>,
+    output: &mut Output,
 ) -> Option<End> {
     let mut gone = std::pin::pin!(inference.replica.gone(admitted.job.replica_id));
     loop {
@@ -93,9 +107,20 @@ async fn forward(
         match event? {
             JobEvent::Placed { .. } => {}
             JobEvent::Tokens { ids, text, logprobs } => {
-                first_token_at.get_or_insert_with(|| inference.clock.now());
+                output.first_token_at.get_or_insert_with(|| inference.clock.now());
                 let tokens = u32::try_from(ids.len()).unwrap_or(u32::MAX);
-                if events.send(Event::Text { text, tokens, logprobs }).is_err() {
+                let told = match &mut output.thinks {
+                    Some(thinks) => thinks.push(&text, tokens, logprobs),
+                    None => Told { text, logprobs, reasoning: String::new() },
+                };
+                let Told { text, reasoning, logprobs } = told;
+                if events.send(Event::Text { text, reasoning, tokens, logprobs }).is_err() {
+                    return None;
+                }
+            }
+            JobEvent::Vector(vector) => {
+                output.first_token_at.get_or_insert_with(|| inference.clock.now());
+                if events.send(Event::Vector(vector)).is_err() {
                     return None;
                 }
             }
@@ -142,6 +167,7 @@ async fn settle(inference: &Inference, admitted: &Admitted, end: &End, times: Ti
     let prompt_tokens = end.segments.iter().map(|segment| segment.prompt_tokens).sum();
     let output_tokens = end.segments.iter().map(|segment| segment.output_tokens).sum();
     let usage = usage(admitted, &end.segments)?;
+    let cached_tokens = end.segments.iter().map(|segment| segment.cached_tokens).sum();
     let charge = usage.iter().try_fold(Nanos::ZERO, |sum, fact| sum.checked_add(fact.amount));
     let charge = charge.map_err(|error| Error::Internal(error.into()))?;
     if output_tokens > 0 || prompt_tokens > 0 {
@@ -149,7 +175,7 @@ async fn settle(inference: &Inference, admitted: &Admitted, end: &End, times: Ti
             job_id: job.job_id,
             charge,
             overrun: Overrun::Refuse,
-            shares: shares(&end.segments, charge)?,
+            shares: shares(admitted, &end.segments, charge)?,
             usage,
             dimensions: Dimensions {
                 tenant_id: job.tenant_id,
@@ -164,6 +190,7 @@ async fn settle(inference: &Inference, admitted: &Admitted, end: &End, times: Ti
     }
     let end_of_job = JobEnd {
         status: end.status,
+        cached_tokens,
         output_tokens,
         finish_reason: end.reason,
         error_code: end.failure.as_ref().map(|(code, _)| code.as_str().to_owned()),
@@ -180,8 +207,8 @@ async fn settle(inference: &Inference, admitted: &Admitted, end: &End, times: Ti
         Some((_, message)) => Err(Error::JobFailed(message.clone())),
         None => Ok(end.reason.map_or("stop", EndReason::as_str)),
     };
-    let cached_tokens = end.segments.iter().map(|segment| segment.cached_tokens).sum();
-    Ok(Ending { result, prompt_tokens, cached_tokens, output_tokens, charge: money(admitted, charge) })
+    let charge = money(admitted, charge);
+    Ok(Ending { result, prompt_tokens, cached_tokens, output_tokens, reasoning_tokens: 0, charge })
 }
 
 /// True when the database is away, which passes, rather than refusing.
@@ -196,12 +223,13 @@ fn passes(error: &Error) -> bool {
 /// The tokens of each segment and what they add to the job's cost, so that a job costs the same however many nodes made it.
 fn usage(admitted: &Admitted, segments: &[Segment]) -> Result<Vec<UsageFact>, Error> {
     let mut facts = vec![];
-    let (mut prompt_tokens, mut output_tokens) = (0, 0);
-    let mut before = billing::charge::charge(&admitted.prices, 0, 0)?;
+    let mut counts = Counts::default();
+    let mut before = admitted.tariff.charge(counts)?;
     for segment in segments {
-        prompt_tokens += segment.prompt_tokens;
-        output_tokens += segment.output_tokens;
-        let so_far = billing::charge::charge(&admitted.prices, prompt_tokens, output_tokens)?;
+        counts.prompt += segment.prompt_tokens;
+        counts.cached += segment.cached_tokens;
+        counts.output += segment.output_tokens;
+        let so_far = admitted.tariff.charge(counts)?;
         // The segment's time stands once, on its first line: time is summed over a leaf and not over a meter.
         let mut compute_ms = i32::try_from(segment.compute_ms).unwrap_or(i32::MAX);
         for line in so_far.since(&before)?.lines.into_iter().filter(|line| line.quantity > 0) {
@@ -227,12 +255,22 @@ fn segment_number(segment: &Segment) -> Result<i16, Error> {
 }
 
 /// What each provider earned at its ask, together never more than the tenant paid; the platform keeps the rest.
-fn shares(segments: &[Segment], charge: Nanos) -> Result<Vec<ProviderShare>, Error> {
+///
+/// What is cached costs the provider's price in the ratio of the tenant's prices, so that both sides share its discount.
+fn shares(admitted: &Admitted, segments: &[Segment], charge: Nanos) -> Result<Vec<ProviderShare>, Error> {
+    let of_cached = |ask: AttoPrice| match &admitted.tariff {
+        Tariff::Generation(PriceList { input, cached_input: Some(cached), .. }) => {
+            ask.in_ratio(input.price, cached.price)
+        }
+        _ => ask,
+    };
     let mut left = charge;
     let mut shares = vec![];
     for segment in segments {
-        let cost = segment.ask.input.cost(segment.prompt_tokens.into())
-            + segment.ask.output.cost(segment.output_tokens.into());
+        let Segment { ask, prompt_tokens, cached_tokens, output_tokens, .. } = segment;
+        let cost = ask.input.cost((prompt_tokens - cached_tokens).into())
+            + of_cached(ask.input).cost(u64::from(*cached_tokens))
+            + ask.output.cost(u64::from(*output_tokens));
         let owed = cost.floor().map_err(|error| Error::Internal(error.into()))?;
         let amount = owed.min(left);
         if amount < owed {

@@ -4,6 +4,8 @@ use primitives::node_protocol::{TokenLogprob, TokenLogprobs};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use crate::inference::Ending;
+
 /// Tokens counted by the platform.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Usage {
@@ -15,6 +17,15 @@ pub struct Usage {
     pub total_tokens: u32,
     /// What is known of the prompt's tokens.
     pub prompt_tokens_details: PromptTokensDetails,
+    /// What is known of the delivered tokens.
+    pub completion_tokens_details: CompletionTokensDetails,
+}
+
+/// How the delivered tokens divide.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct CompletionTokensDetails {
+    /// Those of the thinking.
+    pub reasoning_tokens: u32,
 }
 
 /// How the prompt's tokens divide.
@@ -22,6 +33,42 @@ pub struct Usage {
 pub struct PromptTokensDetails {
     /// Those that a cache held.
     pub cached_tokens: u32,
+}
+
+/// What a request used, choice by choice; the prompt is counted with the one that pays it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Used {
+    prompt_tokens: u32,
+    cached_tokens: u32,
+    output_tokens: u32,
+    reasoning_tokens: u32,
+}
+
+impl Used {
+    /// Counts a choice that ended.
+    pub fn end(&mut self, ending: &Ending) {
+        self.add(ending.prompt_tokens, ending.cached_tokens, ending.output_tokens);
+        self.reasoning_tokens += ending.reasoning_tokens;
+    }
+
+    /// Counts these tokens.
+    pub fn add(&mut self, prompt_tokens: u32, cached_tokens: u32, output_tokens: u32) {
+        self.prompt_tokens += prompt_tokens;
+        self.cached_tokens += cached_tokens;
+        self.output_tokens += output_tokens;
+    }
+
+    /// As the wire has it.
+    pub fn usage(&self) -> Usage {
+        let Self { prompt_tokens, cached_tokens, output_tokens, reasoning_tokens } = *self;
+        Usage {
+            prompt_tokens,
+            completion_tokens: output_tokens,
+            total_tokens: prompt_tokens + output_tokens,
+            prompt_tokens_details: PromptTokensDetails { cached_tokens },
+            completion_tokens_details: CompletionTokensDetails { reasoning_tokens },
+        }
+    }
 }
 
 /// What identifies every piece of one answer.
@@ -37,19 +84,17 @@ pub struct Envelope {
 
 impl Envelope {
     /// A whole answer.
-    pub fn completion(&self, message: &Value, finish_reason: &str, usage: Usage, logprobs: &Value) -> Value {
+    pub fn completion(&self, choices: Vec<Value>, usage: Usage) -> Value {
         let Self { id, created, model } = self;
-        let choice = json!({"index": 0, "message": message, "logprobs": logprobs, "finish_reason": finish_reason});
         json!({
             "id": id, "object": "chat.completion", "created": created, "model": model,
-            "choices": [choice], "usage": usage,
+            "choices": choices, "usage": usage,
         })
     }
 
     /// A piece of a streamed answer.
-    pub fn chunk(&self, delta: &Value, finish_reason: Option<&str>, logprobs: &Value) -> Value {
+    pub fn chunk(&self, choice: Value) -> Value {
         let Self { id, created, model } = self;
-        let choice = json!({"index": 0, "delta": delta, "logprobs": logprobs, "finish_reason": finish_reason});
         json!({"id": id, "object": "chat.completion.chunk", "created": created, "model": model, "choices": [choice]})
     }
 
@@ -61,6 +106,11 @@ impl Envelope {
             "choices": [], "usage": usage,
         })
     }
+}
+
+/// One of the choices of an answer; `holds` is `message` in a whole one and `delta` in a piece.
+pub fn choice(index: usize, holds: &str, content: &Value, finish_reason: Option<&str>, logprobs: &Value) -> Value {
+    json!({"index": index, holds: content, "logprobs": logprobs, "finish_reason": finish_reason})
 }
 
 /// How likely tokens were, as OpenAI's clients read it; null where nothing is told.

@@ -2,17 +2,25 @@
 
 use actix_web::body::BoxBody;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use actix_web::http::header::{
+    AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER,
+};
 use actix_web::web::{Bytes, BytesMut, Payload};
-use actix_web::{HttpResponse, ResponseError};
-use futures_util::StreamExt;
-use serde_json::{Value, json};
+use actix_web::{HttpRequest, HttpResponse, ResponseError};
+use futures_util::{Stream, StreamExt};
+use serde_json::{Map, Value, json};
 
 use crate::auth::{Auth, Caller};
 use crate::error::Error;
 
 /// The longest body of a `/v1` request. *Units*: bytes.
 pub const BODY_BYTES_MAX: usize = 1024 * 1024;
+
+/// The longest idempotency key.
+const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
+
+/// The last event of a stream.
+pub const DONE: &str = "data: [DONE]\n\n";
 
 /// Names the job in every answer that has one.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -38,6 +46,43 @@ pub async fn body(mut payload: Payload, bytes_max: usize) -> Result<Bytes, Error
         body.extend_from_slice(&part);
     }
     Ok(body.freeze())
+}
+
+/// The caller's word for "the same request", if it gives one. *Errors*: one that is empty, too long or not plain.
+pub fn idempotency_key(http: &HttpRequest) -> Result<Option<String>, Error> {
+    let Some(value) = http.headers().get("idempotency-key") else { return Ok(None) };
+    let key = value.to_str().ok().filter(|key| !key.is_empty() && key.len() <= IDEMPOTENCY_KEY_BYTES_MAX);
+    let message = format!("An idempotency key has 1 to {IDEMPOTENCY_KEY_BYTES_MAX} visible ASCII characters.");
+    key.map(|key| Some(key.to_owned())).ok_or_else(|| Error::invalid("idempotency-key", message))
+}
+
+/// *Errors*: a field that we do not know and that says something; doing something else in silence is worse.
+pub fn nothing_else(others: &Map<String, Value>) -> Result<(), Error> {
+    match others.iter().find(|(_, value)| !value.is_null()) {
+        Some((name, _)) => Err(Error::invalid(name, format!("`{name}` is not supported. Leave it out."))),
+        None => Ok(()),
+    }
+}
+
+/// Token ids, unless one of them is none.
+pub fn tokens(ids: &[Value]) -> Option<Vec<u32>> {
+    ids.iter().map(|id| u32::try_from(id.as_u64()?).ok()).collect()
+}
+
+/// An answer of server-sent events, for the job of this id.
+pub fn event_stream(id: &str, events: impl Stream<Item = Result<Bytes, actix_web::Error>> + 'static) -> HttpResponse {
+    HttpResponse::Ok()
+        .insert_header((CONTENT_TYPE, "text/event-stream"))
+        .insert_header((CACHE_CONTROL, "no-cache"))
+        .insert_header((REQUEST_ID, id))
+        .streaming(events)
+}
+
+/// Adds one event.
+pub fn event(out: &mut String, value: &Value) {
+    out.push_str("data: ");
+    out.push_str(&value.to_string());
+    out.push_str("\n\n");
 }
 
 /// A refusal in the shape that OpenAI's clients read.

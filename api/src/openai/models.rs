@@ -35,6 +35,7 @@ pub async fn get(http: HttpRequest, id: Path<String>, services: Data<Services>) 
 fn describe(model: &Model, available: bool) -> Value {
     json!({
         "id": model.id, "object": "model", "created": model.created_at.timestamp(), "owned_by": "tokengrid",
+        "kind": model.kind.as_str(),
         "context_window": model.context_tokens, "max_output_tokens": model.output_tokens_max, "available": available,
     })
 }

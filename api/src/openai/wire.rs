@@ -3,23 +3,19 @@
 //! A field that we do not know, or know and cannot honour, is refused: silently doing something else is worse.
 
 use primitives::grammar::Grammar;
-use primitives::node_protocol::Sampling;
 use primitives::prompt::{FunctionCall, Message, ToolCall};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use super::drawing::{self, Drawing};
 use super::form::{self, ResponseFormat, ToolChoice};
+use super::http;
 use crate::error::Error;
 
 /// Messages in one request at most.
 const MESSAGES_MAX: usize = 1_000;
 /// Tools in one request at most.
 const TOOLS_MAX: usize = 128;
-/// Stop texts at most, and the bytes of each.
-const STOPS_MAX: usize = 4;
-const STOP_BYTES_MAX: usize = 256;
-/// Biased tokens at most.
-const BIASES_MAX: usize = 300;
 /// Likely tokens that are told beside each, at most.
 const TOP_LOGPROBS_MAX: i64 = 20;
 
@@ -38,38 +34,13 @@ pub struct ChatRequest {
     response_format: Option<ResponseFormat>,
     logprobs: Option<bool>,
     top_logprobs: Option<i64>,
-    logit_bias: Option<Map<String, Value>>,
     max_tokens: Option<i64>,
     max_completion_tokens: Option<i64>,
-    temperature: Option<f64>,
-    top_p: Option<f64>,
-    top_k: Option<i64>,
-    frequency_penalty: Option<f64>,
-    presence_penalty: Option<f64>,
-    seed: Option<i64>,
-    stop: Option<Stop>,
-    n: Option<i64>,
-    /// Answer as server-sent events.
-    #[serde(default)]
-    pub stream: bool,
-    stream_options: Option<StreamOptions>,
-    #[expect(dead_code, reason = "accepted and ignored, as OpenAI documents it: a label of the end user")]
-    user: Option<String>,
+    /// How its tokens are drawn and told.
+    #[serde(flatten)]
+    pub drawing: Drawing,
     #[serde(flatten)]
     others: Map<String, Value>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
-enum Stop {
-    One(String),
-    Many(Vec<String>),
-}
-
-#[derive(Debug, Deserialize)]
-struct StreamOptions {
-    #[serde(default)]
-    include_usage: bool,
 }
 
 /// One message of the conversation.
@@ -106,15 +77,6 @@ struct WireFunctionCall {
     arguments: String,
 }
 
-/// A seed and the ways to draw tokens; `seed` is absent when the caller leaves it to us.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Drawing {
-    /// Everything but the seed, which is 0 here.
-    pub sampling: Sampling,
-    /// The caller's seed.
-    pub seed: Option<u64>,
-}
-
 impl ChatRequest {
     /// Reads a body. *Errors*: what is wrong with it, and where.
     pub fn parse(body: &[u8]) -> Result<Self, Error> {
@@ -127,21 +89,11 @@ impl ChatRequest {
     }
 
     fn check(&self) -> Result<(), Error> {
-        if let Some(name) = self.others.iter().find(|(_, value)| !value.is_null()).map(|(name, _)| name) {
-            return Err(Error::invalid(name, format!("`{name}` is not supported. Leave it out.")));
-        }
+        http::nothing_else(&self.others)?;
         if self.messages.is_empty() || self.messages.len() > MESSAGES_MAX {
             return Err(Error::invalid("messages", format!("A conversation has 1 to {MESSAGES_MAX} messages.")));
         }
-        if self.n.is_some_and(|n| n != 1) {
-            return Err(Error::invalid(
-                "n",
-                "Only one choice can be asked for (n = 1). Send several requests instead.",
-            ));
-        }
-        if self.stream_options.is_some() && !self.stream {
-            return Err(Error::invalid("stream_options", "`stream_options` needs `stream: true`."));
-        }
+        self.drawing.check()?;
         if self.tools.len() > TOOLS_MAX {
             return Err(Error::invalid("tools", format!("At most {TOOLS_MAX} tools can be described.")));
         }
@@ -150,11 +102,6 @@ impl ChatRequest {
             return Err(Error::invalid("tools", "Each tool is {\"type\": \"function\", \"function\": {\"name\": …}}."));
         }
         Ok(())
-    }
-
-    /// True when the stream's last chunk is to tell the usage.
-    pub fn include_usage(&self) -> bool {
-        self.stream_options.as_ref().is_some_and(|options| options.include_usage)
     }
 
     /// The tools that the model is told of.
@@ -188,18 +135,6 @@ impl ChatRequest {
         told.map(Some).ok_or_else(|| Error::invalid("top_logprobs", message()))
     }
 
-    fn logit_bias(&self) -> Result<Vec<(u32, f32)>, Error> {
-        let Some(biases) = &self.logit_bias else { return Ok(vec![]) };
-        let message = || format!("`logit_bias` maps up to {BIASES_MAX} token ids to numbers from -100 to 100.");
-        let read = |(id, bias): (&String, &Value)| {
-            let bias = bias.as_f64().filter(|bias| (-100.0..=100.0).contains(bias))?;
-            Some((id.parse().ok()?, bias as f32))
-        };
-        let biases: Option<Vec<_>> =
-            biases.iter().map(read).collect::<Option<_>>().filter(|biases: &Vec<_>| biases.len() <= BIASES_MAX);
-        biases.ok_or_else(|| Error::invalid("logit_bias", message()))
-    }
-
     /// The conversation as the model's template takes it.
     pub fn conversation(&self) -> Result<Vec<Message>, Error> {
         self.messages.iter().enumerate().map(|(index, message)| message.read(index)).collect()
@@ -212,44 +147,7 @@ impl ChatRequest {
         else {
             return Ok(None);
         };
-        let tokens = u32::try_from(tokens).ok().filter(|tokens| (1..=1_000_000).contains(tokens));
-        tokens.map(Some).ok_or_else(|| Error::invalid(param, format!("`{param}` must be between 1 and 1000000.")))
-    }
-
-    /// Texts that end the output.
-    pub fn stops(&self) -> Result<Vec<String>, Error> {
-        let stops = match &self.stop {
-            None => vec![],
-            Some(Stop::One(stop)) => vec![stop.clone()],
-            Some(Stop::Many(stops)) => stops.clone(),
-        };
-        if stops.len() > STOPS_MAX || stops.iter().any(|stop| stop.is_empty() || stop.len() > STOP_BYTES_MAX) {
-            let message = format!("`stop` takes up to {STOPS_MAX} texts of 1 to {STOP_BYTES_MAX} bytes.");
-            return Err(Error::invalid("stop", message));
-        }
-        Ok(stops)
-    }
-
-    /// How tokens are drawn. Without a temperature the likeliest token is taken.
-    pub fn drawing(&self) -> Result<Drawing, Error> {
-        let within = |param: &str, value: Option<f64>, default: f64, range: std::ops::RangeInclusive<f64>| {
-            let value = value.unwrap_or(default);
-            let message = || format!("`{param}` must be between {} and {}.", range.start(), range.end());
-            if range.contains(&value) { Ok(value as f32) } else { Err(Error::invalid(param, message())) }
-        };
-        let top_k = u32::try_from(self.top_k.unwrap_or(0));
-        Ok(Drawing {
-            sampling: Sampling {
-                temperature: within("temperature", self.temperature, 0.0, 0.0..=2.0)?,
-                top_p: within("top_p", self.top_p, 1.0, 0.000_001..=1.0)?,
-                top_k: top_k.map_err(|_| Error::invalid("top_k", "`top_k` must not be negative."))?,
-                seed: 0,
-                frequency_penalty: within("frequency_penalty", self.frequency_penalty, 0.0, -2.0..=2.0)?,
-                presence_penalty: within("presence_penalty", self.presence_penalty, 0.0, -2.0..=2.0)?,
-                logit_bias: self.logit_bias()?,
-            },
-            seed: self.seed.map(i64::cast_unsigned),
-        })
+        drawing::output_tokens(param, tokens).map(Some)
     }
 }
 
@@ -293,10 +191,11 @@ mod tests {
             .and_then(|request| {
                 request.conversation()?;
                 request.output_tokens_max()?;
-                request.stops()?;
+                request.drawing.stops()?;
                 request.grammar()?;
                 request.logprobs()?;
-                request.drawing().map(|_| ())
+                request.drawing.choices()?;
+                request.drawing.sampling().map(|_| ())
             })
             .unwrap_err();
         (error.param().map(str::to_owned), error.to_string())
@@ -324,7 +223,9 @@ mod tests {
             ("presence_penalty", json!(-3), "presence_penalty"),
             ("stop", json!(["a", "b", "c", "d", "e"]), "stop"),
             ("stop", json!(""), "stop"),
-            ("n", json!(2), "n"),
+            ("n", json!(0), "n"),
+            ("n", json!(9), "n"),
+            ("n", json!(-1), "n"),
             ("tools", json!([{"type": "spell"}]), "tools"),
             ("tool_choice", json!("required"), "tool_choice"),
             ("stream_options", json!({"include_usage": true}), "stream_options"),

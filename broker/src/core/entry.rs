@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use primitives::id::{NodeId, ProviderId};
-use primitives::node_protocol::{Offer, Terms, TokenFrame, Work};
+use primitives::node_protocol::{DIMENSIONS_MAX, EmbeddingFrame, Offer, Terms, TokenFrame, Work};
 
 use crate::Settings;
 use crate::ask::AskPrices;
@@ -27,6 +27,10 @@ pub(super) struct Entry {
     pub delivered: Vec<u32>,
     /// *Units*: bytes of text delivered.
     pub text_bytes: u64,
+    /// Embeddings delivered.
+    pub vectors: usize,
+    /// How many numbers each has.
+    pub dimensions: usize,
     /// What ended leases delivered.
     pub segments: Vec<Segment>,
 }
@@ -78,6 +82,10 @@ pub(super) struct Run {
     pub next_seq: u32,
     /// Tokens of the prompt that the node's cache held; it tells at the end.
     pub cached_tokens: u32,
+    /// The most that it could have held: what the node was sent before.
+    pub cached_tokens_max: u32,
+    /// Tokens of texts that other nodes had embedded before.
+    pub embedded_before: u32,
     /// Where this lease's tokens begin among the delivered ones.
     pub delivered_from: usize,
 }
@@ -141,6 +149,9 @@ impl Entry {
         if frame.seq != run.next_seq {
             return if frame.seq < run.next_seq { Verdict::Duplicate } else { Verdict::Broken };
         }
+        if !self.job.embed.is_empty() {
+            return Verdict::Broken;
+        }
         let tokens = self.delivered.len() as u64 + frame.ids.len() as u64;
         if tokens > u64::from(self.job.output_tokens_max) {
             return Verdict::TooMany;
@@ -156,8 +167,23 @@ impl Entry {
         if bytes > tokens * settings.token_text_bytes_max { Verdict::Broken } else { Verdict::Deliver }
     }
 
+    /// Judges an embedding of the current lease.
+    pub fn judge_vector(&self, run: &Run, frame: &EmbeddingFrame) -> Verdict {
+        if frame.seq < run.next_seq {
+            return Verdict::Duplicate;
+        }
+        let EmbeddingFrame { seq, vector, .. } = frame;
+        let dimensions = if self.vectors == 0 { vector.len() } else { self.dimensions };
+        let sound = (1..=DIMENSIONS_MAX).contains(&vector.len()) && vector.iter().all(|number| number.is_finite());
+        let wanted = *seq == run.next_seq && self.vectors < self.job.embed.len();
+        if wanted && sound && vector.len() == dimensions { Verdict::Deliver } else { Verdict::Broken }
+    }
+
     /// True when nothing is left to deliver.
     pub fn is_complete(&self) -> bool {
+        if !self.job.embed.is_empty() {
+            return self.vectors == self.job.embed.len();
+        }
         self.delivered.len() as u64 >= u64::from(self.job.output_tokens_max)
     }
 
@@ -170,16 +196,22 @@ impl Entry {
 
     /// Closes the segment of the lease that ended the job well: it carries the prompt.
     pub fn close_segment_with_prompt(&mut self, now: DateTime<Utc>, run: &Run) {
-        self.push_segment(now, run, count(self.job.prompt.len()));
+        self.push_segment(now, run, self.prompt_tokens_paid());
     }
 
     /// Puts the prompt on the segment of the lease that the job was cancelled under, if it brought anything.
     pub fn count_prompt(&mut self) {
+        let prompt_tokens = self.prompt_tokens_paid();
         if let Phase::Running(run) = &self.phase
             && let Some(segment) = self.segments.last_mut().filter(|segment| segment.epoch == run.holder.epoch)
         {
-            segment.prompt_tokens = count(self.job.prompt.len());
+            segment.prompt_tokens = prompt_tokens;
         }
+    }
+
+    /// The prompt's length, where this job pays for it.
+    fn prompt_tokens_paid(&self) -> u32 {
+        if self.job.pays_prompt { count(self.job.prompt.len()) } else { 0 }
     }
 
     fn push_segment(&mut self, now: DateTime<Utc>, run: &Run, prompt_tokens: u32) {
@@ -190,7 +222,7 @@ impl Entry {
             node_id,
             provider_id,
             prompt_tokens,
-            cached_tokens: run.cached_tokens.min(prompt_tokens),
+            cached_tokens: run.cached_tokens.min(run.cached_tokens_max).min(prompt_tokens),
             output_tokens,
             compute_ms: run.compute_ms(now),
             ask,
@@ -199,14 +231,29 @@ impl Entry {
 
     /// The job as a node sees it before it takes it.
     pub fn offer(&self, settings: &Settings) -> Offer {
+        let longest = self.job.embed.iter().skip(self.vectors).max();
         Offer {
             job_id: self.job.job_id,
             epoch: self.epoch + 1,
             expires_ms: u32::try_from(settings.offer_expiry.num_milliseconds()).unwrap_or(u32::MAX),
             model: self.job.model.clone(),
-            prompt_tokens: count(self.job.prompt.len() + self.delivered.len()),
+            prompt_tokens: longest.copied().unwrap_or_else(|| count(self.job.prompt.len() + self.delivered.len())),
             output_tokens_max: self.job.output_tokens_max - count(self.delivered.len()),
         }
+    }
+
+    /// The texts whose embeddings were not delivered.
+    pub fn texts(&self) -> Vec<Vec<u32>> {
+        let mut rest = &self.job.prompt[..];
+        let mut texts = Vec::new();
+        for (index, length) in self.job.embed.iter().enumerate() {
+            let (text, after) = rest.split_at((*length as usize).min(rest.len()));
+            rest = after;
+            if index >= self.vectors {
+                texts.push(text.to_vec());
+            }
+        }
+        texts
     }
 
     /// The job as the node does it, going on after what was delivered.

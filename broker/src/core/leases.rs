@@ -2,7 +2,8 @@
 
 use chrono::{DateTime, Utc};
 use primitives::id::{JobId, NodeId};
-use primitives::node_protocol::{FinishReason, SignedReceipt, ToNode, TokenFrame};
+use primitives::kv_block::{self, BLOCK_TOKENS};
+use primitives::node_protocol::{EmbeddingFrame, FinishReason, SignedReceipt, ToNode, TokenFrame};
 
 use super::entry::{Entry, Holder, Phase, Run, Verdict, count};
 use super::{Core, Output, Wake, failed};
@@ -54,17 +55,26 @@ impl Core {
             lap: Lap::begin(now),
             next_seq: 0,
             cached_tokens: 0,
+            cached_tokens_max: 0,
+            embedded_before: self.jobs.get(&job_id).map_or(0, |entry| entry.job.embed[..entry.vectors].iter().sum()),
             delivered_from: self.jobs.get(&job_id).map_or(0, |entry| entry.delivered.len()),
         }
     }
 
-    fn commit(&mut self, job_id: JobId, run: Run) {
+    fn commit(&mut self, job_id: JobId, mut run: Run) {
         let Some(entry) = self.jobs.get_mut(&job_id) else { return };
         let Holder { node_id, provider_id, epoch, .. } = run.holder;
+        if let Some(cell) = self.fleet.cell_mut(node_id, &entry.job.model) {
+            run.cached_tokens_max = count(cell.sent.send(&entry.job.prompt_blocks) * BLOCK_TOKENS);
+        }
         entry.phase = Phase::Running(run);
         self.timers.set(Wake::Job(job_id), entry.due(&self.settings));
-        let work = Box::new(entry.work(run.committed_at));
-        self.outputs.push(Output::Send(node_id, ToNode::Commit { job_id, epoch, work }));
+        let message = if entry.job.embed.is_empty() {
+            ToNode::Commit { job_id, epoch, work: Box::new(entry.work(run.committed_at)) }
+        } else {
+            ToNode::Embed { job_id, epoch, texts: entry.texts() }
+        };
+        self.outputs.push(Output::Send(node_id, message));
         self.outputs.push(Output::Event(job_id, JobEvent::Placed { node_id, provider_id, epoch }));
     }
 
@@ -114,6 +124,28 @@ impl Core {
         entry.phase = Phase::Running(run);
     }
 
+    /// An embedding comes; like a frame of tokens it counts under the current lease alone.
+    pub(super) fn vector(&mut self, now: DateTime<Utc>, node_id: NodeId, frame: EmbeddingFrame) {
+        let (job_id, epoch) = (frame.job_id, frame.epoch);
+        let first_token_max = self.settings.first_token_max;
+        let Some(entry) = self.jobs.get_mut(&job_id) else { return };
+        let Some(mut run) = entry.run_of(node_id, epoch).copied() else { return };
+        match entry.judge_vector(&run, &frame) {
+            Verdict::Deliver => {
+                run.next_seq += 1;
+                // The next one may take as long as the first.
+                run.expires_at = now + first_token_max;
+                run.last_token_at = Some(now);
+                entry.vectors += 1;
+                entry.dimensions = frame.vector.len();
+                entry.phase = Phase::Running(run);
+                self.outputs.push(Output::Event(job_id, JobEvent::Vector(frame.vector)));
+            }
+            Verdict::Duplicate => {}
+            Verdict::TooMany | Verdict::Broken => self.give_up(now, node_id, job_id, epoch, LeaseOutcome::Broken),
+        }
+    }
+
     /// The node says that the job is done.
     pub(super) fn finished(
         &mut self,
@@ -126,6 +158,9 @@ impl Core {
         let (job_id, epoch) = (signed.receipt.job_id, signed.receipt.epoch);
         let Some(entry) = self.jobs.get_mut(&job_id) else { return };
         let Some(run) = entry.run_of(node_id, epoch).copied() else { return };
+        if !entry.job.embed.is_empty() && !entry.is_complete() {
+            return self.give_up(now, node_id, job_id, epoch, LeaseOutcome::Broken);
+        }
         let run = Run { cached_tokens, ..run };
         self.end(now, job_id, run, reason.into(), LeaseOutcome::Done, Some(signed));
     }
@@ -142,6 +177,7 @@ impl Core {
     ) {
         let Some(mut entry) = self.leave(job_id) else { return };
         entry.close_segment_with_prompt(now, &run);
+        self.note_output(&entry, run.holder.node_id);
         if let Some(queue) = self.queues.get_mut(&entry.job.model) {
             queue.learn(entry.delivered.len() as u64, now - run.committed_at);
         }
@@ -150,6 +186,17 @@ impl Core {
         self.outputs.push(Output::End(ended(now, &entry, &run, outcome, receipt)));
         let outcome = Outcome { reason, segments: entry.segments };
         self.outputs.push(Output::Event(job_id, JobEvent::Ended(outcome)));
+    }
+
+    /// What a node has made is as good as sent: the next turn of a conversation goes on from it.
+    fn note_output(&mut self, entry: &Entry, node_id: NodeId) {
+        if let Some(salt) = &entry.job.cache_salt
+            && let Some(cell) = self.fleet.cell_mut(node_id, &entry.job.model)
+        {
+            let mut blocks = entry.job.prompt_blocks.clone();
+            kv_block::extend(salt, &mut blocks, &[&entry.job.prompt[..], &entry.delivered].concat());
+            cell.sent.send(&blocks);
+        }
     }
 
     /// A node has gone with an offer or a lease of this job.
@@ -301,7 +348,7 @@ fn ended(
         node_id: run.holder.node_id,
         ended_at: now,
         outcome,
-        prompt_tokens: count(entry.job.prompt.len()),
+        prompt_tokens: count(entry.job.prompt.len()) - run.embedded_before,
         delivered: entry.delivered[run.delivered_from..].to_vec(),
         receipt,
     }

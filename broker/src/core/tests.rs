@@ -2,6 +2,7 @@
 
 use chrono::TimeDelta;
 use primitives::id::TenantId;
+use primitives::kv_block;
 use primitives::node_protocol::{FromNode, Load, Terms, TokenFrame};
 use uuid::Uuid;
 
@@ -72,13 +73,47 @@ fn the_work_tells_what_the_job_may_expect_of_the_engine() {
 }
 
 #[test]
-fn cached_tokens_are_the_nodes_word_and_never_more_than_the_prompt() {
-    for (said, counted) in [(3, 3), (9, 4)] {
-        let mut world = half_done();
-        let FromNode::Finished { reason, receipt, .. } = finished(node(1), 1, 1, &[10, 11]) else { unreachable!() };
+fn cached_tokens_are_the_nodes_word_and_never_more_than_it_was_sent_before() {
+    let salt = "5a17".to_owned();
+    let asks = |n, tokens: u32| {
+        let prompt: Vec<u32> = (0..tokens).collect();
+        let prompt_blocks = kv_block::names(&salt, &prompt);
+        Job { prompt, prompt_blocks, cache_salt: Some(salt.clone()), ..job(n) }
+    };
+    let mut world = World::with_nodes(&[(1, 1)]);
+    let mut cached = |n, tokens, said| {
+        world.submit(asks(n, tokens)).unwrap();
+        world.accept(1, n, 1);
+        // The output goes on counting.
+        world.receive(1, super::world::tokens(n, 1, 0, &[tokens, tokens + 1]));
+        let FromNode::Finished { reason, receipt, .. } = finished(node(1), n, 1, &[10]) else { unreachable!() };
         world.receive(1, FromNode::Finished { reason, cached_tokens: said, receipt });
-        assert_eq!(ended(&world, 1).segments[0].cached_tokens, counted);
+        ended(&world, n).segments[0].cached_tokens
+    };
+    assert_eq!(cached(1, 62, 62), 0, "nothing was sent before");
+    assert_eq!(cached(2, 62, 61), 32, "one whole block was, in the prompt");
+    assert_eq!(cached(3, 62, 7), 7, "the node's word");
+    assert_eq!(cached(4, 66, 65), 64, "the second block was completed by an output");
+    assert_eq!(cached(5, 66, u32::MAX), 64);
+}
+
+#[test]
+fn another_choice_of_a_request_leaves_the_prompt_to_the_first() {
+    let mut world = World::with_nodes(&[(1, 2)]);
+    world.submit(job(1)).unwrap();
+    world.submit(Job { pays_prompt: false, ..job(2) }).unwrap();
+    for n in [1, 2] {
+        world.accept(1, n, 1);
+        world.receive(1, tokens(n, 1, 0, &[10]));
+        world.receive(1, finished(node(1), n, 1, &[10]));
     }
+    assert_eq!(shares(&ended(&world, 1).segments), [(1, 4, 1)]);
+    assert_eq!(shares(&ended(&world, 2).segments), [(1, 0, 1)]);
+    world.submit(Job { pays_prompt: false, ..job(3) }).unwrap();
+    world.accept(1, 3, 1);
+    world.receive(1, tokens(3, 1, 0, &[10]));
+    let cancelled = world.core.cancel(world.now, job_id(3)).unwrap();
+    assert_eq!(shares(&cancelled.segments), [(1, 0, 1)]);
 }
 
 #[test]

@@ -68,7 +68,7 @@ impl JobStream {
             match event {
                 JobEvent::Ended(outcome) => return outcome,
                 JobEvent::Failed { segments: delivered, .. } => segments = delivered,
-                JobEvent::Placed { .. } | JobEvent::Tokens { .. } => {}
+                JobEvent::Placed { .. } | JobEvent::Tokens { .. } | JobEvent::Vector(_) => {}
             }
         }
         Outcome { reason: EndReason::Cancelled, segments }

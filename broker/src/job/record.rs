@@ -38,8 +38,10 @@ pub struct NewJob {
     pub output_tokens_max: u32,
     /// The pinned price of a prompt's token.
     pub input_price_id: PriceId,
-    /// The pinned price of an output's token.
-    pub output_price_id: PriceId,
+    /// The pinned price of a cached one, where there is one.
+    pub cached_input_price_id: Option<PriceId>,
+    /// The pinned price of an output's token; none where there is no output.
+    pub output_price_id: Option<PriceId>,
     /// Of the hold and the charge.
     pub currency: Currency,
     /// The worst case, held.
@@ -48,6 +50,8 @@ pub struct NewJob {
     pub received_at: DateTime<Utc>,
     /// Who runs it.
     pub replica_id: ReplicaId,
+    /// The first choice of the request that this is another choice of: the prompt is charged there.
+    pub first_job_id: Option<JobId>,
 }
 
 /// A job on record.
@@ -83,10 +87,16 @@ pub struct JobRecord {
     pub finish_reason: Option<EndReason>,
     /// Why it failed, if it did.
     pub error_code: Option<String>,
+    /// The first choice of the request that this is another choice of: the prompt is charged there.
+    pub first_job_id: Option<JobId>,
+    /// Of the prompt's tokens, how many a cache held, once ended.
+    pub cached_tokens: Option<u32>,
     /// The pinned price of a prompt's token.
     pub input_price_id: PriceId,
-    /// The pinned price of an output's token.
-    pub output_price_id: PriceId,
+    /// The pinned price of a cached one, where there is one.
+    pub cached_input_price_id: Option<PriceId>,
+    /// The pinned price of an output's token; none where there is no output.
+    pub output_price_id: Option<PriceId>,
     /// Of the hold and the charge.
     pub currency: Currency,
     /// The worst case, held.
@@ -141,6 +151,8 @@ impl JobStatus {
 pub struct JobEnd {
     /// `Done`, `Failed`, `Cancelled` or `Voided`.
     pub status: JobStatus,
+    /// Of the prompt's tokens, how many a cache held.
+    pub cached_tokens: u32,
     /// Tokens delivered.
     pub output_tokens: u32,
     /// Why the output ended, unless it failed.
@@ -188,6 +200,11 @@ pub async fn refuse(conn: &mut PgConnection, job_id: JobId, error_code: &str, no
 /// The job. *Errors*: [`Error::JobUnknown`].
 pub async fn get(conn: &mut PgConnection, job_id: JobId) -> Result<JobRecord> {
     repo::job_find(conn, job_id).await?.ok_or(Error::JobUnknown(job_id))
+}
+
+/// The other choices of a job's request, in their order.
+pub async fn other_choices(conn: &mut PgConnection, first_job_id: JobId) -> Result<Vec<JobRecord>> {
+    repo::jobs_other_choices(conn, first_job_id).await
 }
 
 /// Which of a tenant's jobs are wanted; what is absent leaves all.

@@ -41,6 +41,8 @@ pub struct Usage {
     pub jobs: i64,
     /// Prompt tokens that were charged.
     pub input_tokens: i64,
+    /// Of those, the ones that a cache held.
+    pub cached_tokens: i64,
     /// Output tokens that were charged.
     pub output_tokens: i64,
     /// What they cost.

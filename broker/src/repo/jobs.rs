@@ -26,8 +26,11 @@ struct JobRow {
     output_tokens: Option<i64>,
     finish_reason: Option<String>,
     error_code: Option<String>,
+    first_job_id: Option<JobId>,
+    cached_tokens: Option<i64>,
     input_price_id: PriceId,
-    output_price_id: PriceId,
+    cached_input_price_id: Option<PriceId>,
+    output_price_id: Option<PriceId>,
     currency: String,
     hold_nanos: Nanos,
     charge_nanos: Option<Nanos>,
@@ -60,7 +63,10 @@ impl TryFrom<JobRow> for JobRecord {
             model: job.model,
             idempotency_key: job.idempotency_key,
             error_code: job.error_code,
+            first_job_id: job.first_job_id,
+            cached_tokens: job.cached_tokens.map(|tokens| row.number("cached_tokens", tokens)).transpose()?,
             input_price_id: job.input_price_id,
+            cached_input_price_id: job.cached_input_price_id,
             output_price_id: job.output_price_id,
             hold: job.hold_nanos,
             charge: job.charge_nanos,
@@ -79,8 +85,8 @@ macro_rules! select_jobs {
             r#"SELECT job_id AS "job_id: JobId", tenant_id AS "tenant_id: TenantId", project_id AS "project_id: ProjectId",
                  api_key_id AS "api_key_id: ApiKeyId", user_id AS "user_id: UserId", model, class, status,
                  idempotency_key, body_sha256, prompt_tokens, output_tokens_max, output_tokens, finish_reason,
-                 error_code, input_price_id AS "input_price_id: PriceId", output_price_id AS "output_price_id: PriceId",
-                 currency, hold_nanos AS "hold_nanos: Nanos", charge_nanos AS "charge_nanos: Nanos", received_at,
+                 error_code, first_job_id AS "first_job_id: JobId", cached_tokens, input_price_id AS "input_price_id: PriceId",
+                 cached_input_price_id AS "cached_input_price_id: PriceId", output_price_id AS "output_price_id: PriceId", currency, hold_nanos AS "hold_nanos: Nanos", charge_nanos AS "charge_nanos: Nanos", received_at,
                  first_token_at, ended_at
                FROM broker.jobs "# + $rest,
             $($argument),*
@@ -92,8 +98,8 @@ pub(crate) async fn job_insert(conn: &mut PgConnection, job: &NewJob) -> Result<
     let inserted = sqlx::query!(
         "INSERT INTO broker.jobs (job_id, tenant_id, project_id, api_key_id, user_id, model, class, status,
            idempotency_key, body_sha256, prompt_tokens, output_tokens_max, input_price_id, output_price_id, currency,
-           hold_nanos, received_at, replica_id)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, 'admitted', $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
+           hold_nanos, received_at, replica_id, first_job_id, cached_input_price_id)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, 'admitted', $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)
          ON CONFLICT ON CONSTRAINT jobs_idempotency_key_unique DO NOTHING",
         job.job_id.0,
         job.tenant_id.0,
@@ -107,11 +113,13 @@ pub(crate) async fn job_insert(conn: &mut PgConnection, job: &NewJob) -> Result<
         i64::from(job.prompt_tokens),
         i64::from(job.output_tokens_max),
         job.input_price_id.0,
-        job.output_price_id.0,
+        job.output_price_id.map(|id| id.0),
         job.currency.as_str(),
         job.hold.0,
         job.received_at,
         job.replica_id.0,
+        job.first_job_id.map(|id| id.0),
+        job.cached_input_price_id.map(|id| id.0),
     )
     .execute(&mut *conn)
     .await?;
@@ -147,7 +155,7 @@ pub(crate) async fn job_finish(conn: &mut PgConnection, job_id: JobId, end: &Job
     let finished = sqlx::query!(
         "UPDATE broker.jobs
          SET status = $2, output_tokens = $3, finish_reason = $4, error_code = $5, charge_nanos = $6,
-           first_token_at = coalesce($7, first_token_at), ended_at = $8
+           first_token_at = coalesce($7, first_token_at), ended_at = $8, cached_tokens = $9
          WHERE job_id = $1
            AND ended_at IS NULL",
         job_id.0,
@@ -158,6 +166,7 @@ pub(crate) async fn job_finish(conn: &mut PgConnection, job_id: JobId, end: &Job
         end.charge.0,
         end.first_token_at,
         end.ended_at,
+        i64::from(end.cached_tokens),
     )
     .execute(conn)
     .await?;
@@ -188,6 +197,16 @@ pub(crate) async fn job_refuse(
 pub(crate) async fn job_find(conn: &mut PgConnection, job_id: JobId) -> Result<Option<JobRecord>> {
     let row = select_jobs!("WHERE job_id = $1", job_id.0).fetch_optional(conn).await?;
     row.map(JobRecord::try_from).transpose()
+}
+
+pub(crate) async fn jobs_other_choices(conn: &mut PgConnection, first_job_id: JobId) -> Result<Vec<JobRecord>> {
+    let choices = select_jobs!(
+        "WHERE first_job_id = $1
+         -- Along jobs_of_request: a request has few choices.
+         ORDER BY job_id",
+        first_job_id.0,
+    );
+    choices.fetch_all(conn).await?.into_iter().map(JobRecord::try_from).collect()
 }
 
 pub(crate) async fn jobs_page(
@@ -292,7 +311,12 @@ pub(crate) async fn jobs_usage(
                  ELSE project_id::text
                END AS key,
                -- The prompt is charged with a job that is done, and with one that was cancelled after its first token.
-               CASE WHEN status = 'done' OR (status = 'cancelled' AND output_tokens > 0) THEN prompt_tokens ELSE 0 END AS input,
+               CASE
+                 -- Another choice leaves it to the first one of its request.
+                 WHEN first_job_id IS NULL AND (status = 'done' OR (status = 'cancelled' AND output_tokens > 0)) THEN prompt_tokens
+                 ELSE 0
+               END AS input,
+               coalesce(cached_tokens, 0) AS cached,
                output_tokens AS output,
                charge_nanos AS charge
              FROM broker.jobs
@@ -300,8 +324,8 @@ pub(crate) async fn jobs_usage(
                AND ended_at >= $2
                AND ended_at < $3
            )
-           SELECT key AS "key!", count(*) AS "jobs!", sum(input)::bigint AS "input!", sum(output)::bigint AS "output!",
-             sum(charge)::bigint AS "charge!: Nanos"
+           SELECT key AS "key!", count(*) AS "jobs!", sum(input)::bigint AS "input!", sum(cached)::bigint AS "cached!",
+             sum(output)::bigint AS "output!", sum(charge)::bigint AS "charge!: Nanos"
            FROM ended
            WHERE $5::text IS NULL OR key > $5
            GROUP BY key
@@ -320,6 +344,7 @@ pub(crate) async fn jobs_usage(
         key: row.key,
         jobs: row.jobs,
         input_tokens: row.input,
+        cached_tokens: row.cached,
         output_tokens: row.output,
         charge: row.charge,
     });

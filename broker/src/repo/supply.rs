@@ -11,7 +11,7 @@ use sqlx::types::Json;
 use super::{Row, broken_constraint};
 use crate::ask::{Ask, AskPrices};
 use crate::join_token::JoinToken;
-use crate::model::Model;
+use crate::model::{Model, ModelKind, Reasoning};
 use crate::node::{Node, NodeStatus};
 use crate::provider::Provider;
 use crate::{Error, Result};
@@ -286,12 +286,15 @@ pub(crate) async fn asks_current(conn: &mut PgConnection, node_id: NodeId, now: 
 struct ModelRow {
     id: String,
     name: String,
+    kind: String,
     revision: String,
     context_tokens: i64,
     weights_sha256: String,
     tokenizer: String,
     chat_template: String,
     eos_token_ids: Vec<i64>,
+    reasoning_open: Option<String>,
+    reasoning_close: Option<String>,
     output_tokens_default: i64,
     output_tokens_max: i64,
     created_at: DateTime<Utc>,
@@ -303,6 +306,7 @@ impl TryFrom<ModelRow> for Model {
     fn try_from(model: ModelRow) -> Result<Self> {
         let row = Row { table: "broker.models", id: &model.id };
         Ok(Self {
+            kind: row.word("kind", &model.kind, &ModelKind::ALL, ModelKind::as_str)?,
             context_tokens: row.number("context_tokens", model.context_tokens)?,
             eos_token_ids: model
                 .eos_token_ids
@@ -311,6 +315,7 @@ impl TryFrom<ModelRow> for Model {
                 .collect::<Result<_>>()?,
             output_tokens_default: row.number("output_tokens_default", model.output_tokens_default)?,
             output_tokens_max: row.number("output_tokens_max", model.output_tokens_max)?,
+            reasoning: model.reasoning_open.zip(model.reasoning_close).map(|(open, close)| Reasoning { open, close }),
             id: model.id,
             name: model.name,
             revision: model.revision,
@@ -326,11 +331,12 @@ pub(crate) async fn model_upsert(conn: &mut PgConnection, model: &Model) -> Resu
     let eos_token_ids: Vec<i64> = model.eos_token_ids.iter().copied().map(i64::from).collect();
     sqlx::query!(
         "INSERT INTO broker.models (id, name, revision, context_tokens, weights_sha256, tokenizer, chat_template,
-           eos_token_ids, output_tokens_default, output_tokens_max, created_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+           eos_token_ids, output_tokens_default, output_tokens_max, created_at, reasoning_open, reasoning_close, kind)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
          ON CONFLICT (id) DO UPDATE
          SET name = $2, revision = $3, context_tokens = $4, weights_sha256 = $5, tokenizer = $6, chat_template = $7,
-           eos_token_ids = $8, output_tokens_default = $9, output_tokens_max = $10",
+           eos_token_ids = $8, output_tokens_default = $9, output_tokens_max = $10, reasoning_open = $12, reasoning_close = $13,
+           kind = $14",
         model.id,
         model.name,
         model.revision,
@@ -342,6 +348,9 @@ pub(crate) async fn model_upsert(conn: &mut PgConnection, model: &Model) -> Resu
         i64::from(model.output_tokens_default),
         i64::from(model.output_tokens_max),
         model.created_at,
+        model.reasoning.as_ref().map(|reasoning| &reasoning.open),
+        model.reasoning.as_ref().map(|reasoning| &reasoning.close),
+        model.kind.as_str(),
     )
     .execute(conn)
     .await?;
@@ -351,8 +360,8 @@ pub(crate) async fn model_upsert(conn: &mut PgConnection, model: &Model) -> Resu
 pub(crate) async fn model_find(conn: &mut PgConnection, id: &str) -> Result<Option<Model>> {
     let row = sqlx::query_as!(
         ModelRow,
-        "SELECT id, name, revision, context_tokens, weights_sha256, tokenizer, chat_template, eos_token_ids,
-           output_tokens_default, output_tokens_max, created_at
+        "SELECT id, name, kind, revision, context_tokens, weights_sha256, tokenizer, chat_template, eos_token_ids, reasoning_open,
+           reasoning_close, output_tokens_default, output_tokens_max, created_at
          FROM broker.models
          WHERE id = $1",
         id,
@@ -365,8 +374,8 @@ pub(crate) async fn model_find(conn: &mut PgConnection, id: &str) -> Result<Opti
 pub(crate) async fn model_list(conn: &mut PgConnection, after: Option<&str>, limit: u32) -> Result<Vec<Model>> {
     let rows = sqlx::query_as!(
         ModelRow,
-        "SELECT id, name, revision, context_tokens, weights_sha256, tokenizer, chat_template, eos_token_ids,
-           output_tokens_default, output_tokens_max, created_at
+        "SELECT id, name, kind, revision, context_tokens, weights_sha256, tokenizer, chat_template, eos_token_ids, reasoning_open,
+           reasoning_close, output_tokens_default, output_tokens_max, created_at
          FROM broker.models
          WHERE $1::text IS NULL OR id > $1
          ORDER BY id

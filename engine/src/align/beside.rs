@@ -100,7 +100,9 @@ fn finish(mut request: RequestHandle) -> Result<Next, Error> {
             }
             Some(Event::Finished { .. }) => return Ok(next),
             Some(Event::Failed { message, .. }) => return Err(failed(message)),
-            Some(Event::Cancelled { .. }) | None => return Err(failed("the request ended early".into())),
+            Some(Event::Cancelled { .. } | Event::Vector(_)) | None => {
+                return Err(failed("the request ended early".into()));
+            }
         }
     }
 }

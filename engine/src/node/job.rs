@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use primitives::id::{JobId, NodeId};
-use primitives::node_protocol::{FromNode, Receipt, TokenFrame, output_sha256};
+use primitives::node_protocol::{EmbeddingFrame, FromNode, Receipt, TokenFrame, output_sha256};
 use tokio::sync::mpsc;
 
 use crate::engine::{Event, RequestHandle};
@@ -33,6 +33,7 @@ pub async fn run(
 ) -> Option<FromNode> {
     let Lease { job_id, epoch, node_id } = lease;
     let mut sent: Vec<u32> = Vec::new();
+    let mut vectors = 0;
     let mut first_token_ms = None;
     let end = loop {
         match request.next().await {
@@ -42,6 +43,12 @@ pub async fn run(
                 let Frame { seq, ids, text, logprobs } = frame;
                 let frame = FromNode::Tokens(TokenFrame { job_id, epoch, seq, ids, text, logprobs });
                 // If the connection is gone, so is the lease.
+                outgoing.send(frame).await.ok()?;
+            }
+            Some(Event::Vector(vector)) => {
+                first_token_ms.get_or_insert_with(|| elapsed_ms(committed_at));
+                let frame = FromNode::Embedding(EmbeddingFrame { job_id, epoch, seq: vectors, vector });
+                vectors += 1;
                 outgoing.send(frame).await.ok()?;
             }
             Some(Event::Finished { reason, usage }) => {

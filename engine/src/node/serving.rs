@@ -78,6 +78,17 @@ impl Serving {
         }
     }
 
+    /// Takes texts to embed.
+    ///
+    /// # Errors
+    /// See [`Refused`]; engines beside the node are not asked for embeddings.
+    pub fn embed(&self, texts: Vec<Vec<u32>>) -> Result<RequestHandle, Refused> {
+        match self {
+            Self::Bundled(engine) => engine.embed(texts),
+            Self::Upstream(upstream) => Err(Refused::Kind { id: upstream.model_id().to_owned() }),
+        }
+    }
+
     /// How many sequences run, and how many wait.
     pub fn load(&self) -> (u32, u32) {
         match self {

@@ -7,12 +7,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use primitives::id::{JobId, NodeId};
-use primitives::node_protocol::{FromNode, Load, Offer, ToNode, Work};
+use primitives::node_protocol::{FromNode, Load, Offer, ToNode};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinError, JoinSet};
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
 
-use crate::error::Error;
+use crate::engine::RequestHandle;
+use crate::error::{Error, Refused};
 use crate::node::connection::{Connection, Reader};
 use crate::node::identity::Identity;
 use crate::node::job;
@@ -114,7 +115,8 @@ impl Session<'_> {
     async fn hear(&mut self, message: ToNode) -> Result<(), Error> {
         match message {
             ToNode::Offer(offer) => self.answer(offer).await,
-            ToNode::Commit { job_id, epoch, work } => self.begin(job_id, epoch, *work).await,
+            ToNode::Commit { job_id, epoch, work } => self.begin(job_id, epoch, |serving| serving.submit(*work)).await,
+            ToNode::Embed { job_id, epoch, texts } => self.begin(job_id, epoch, |serving| serving.embed(texts)).await,
             ToNode::Cancel { job_id, epoch } => {
                 self.cancel(job_id, epoch);
                 Ok(())
@@ -167,7 +169,12 @@ impl Session<'_> {
         if leased >= slots { Err(format!("all {slots} slots are taken")) } else { Ok(engine) }
     }
 
-    async fn begin(&mut self, job_id: JobId, epoch: u32, work: Work) -> Result<(), Error> {
+    async fn begin(
+        &mut self,
+        job_id: JobId,
+        epoch: u32,
+        submit: impl FnOnce(&Serving) -> Result<RequestHandle, Refused> + Send + 'static,
+    ) -> Result<(), Error> {
         let accepted = self.leases.get_mut(&job_id).filter(|lease| lease.epoch == epoch);
         let Some(lease @ Held { state: State::Accepted { .. }, .. }) = accepted else {
             tracing::debug!(job.id = %job_id, job.epoch = epoch, "a commit of no lease that waits for it");
@@ -179,7 +186,7 @@ impl Session<'_> {
         let task = self.jobs.spawn(async move {
             let lease = job::Lease { job_id, epoch, node_id };
             // A grammar may take longer to compile than a conversation may pause.
-            let message = match tokio::task::spawn_blocking(move || engine.submit(work)).await {
+            let message = match tokio::task::spawn_blocking(move || submit(&engine)).await {
                 Ok(Ok(request)) => job::run(lease, request, committed_at, &identity, &outgoing).await,
                 Ok(Err(refused)) => Some(FromNode::Failed { job_id, epoch, message: refused.to_string() }),
                 Err(broken) => Some(FromNode::Failed { job_id, epoch, message: broken.to_string() }),

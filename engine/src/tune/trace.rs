@@ -121,7 +121,9 @@ async fn ask(engine: &Engine, work: Work) -> Result<Answer, Refused> {
             Some(Event::Finished { .. }) => {
                 return Ok(Answer { first_token: first_token.unwrap_or_else(|| asked.elapsed()), longest_gap });
             }
-            Some(Event::Cancelled { .. } | Event::Failed { .. }) | None => return Err(Refused::Stopped),
+            Some(Event::Cancelled { .. } | Event::Failed { .. } | Event::Vector(_)) | None => {
+                return Err(Refused::Stopped);
+            }
         }
     }
 }

@@ -104,7 +104,7 @@ impl Exchange {
         let ending = match &event {
             Event::Finished { .. } => "finished",
             Event::Cancelled { .. } => "cancelled",
-            Event::Tokens(_) | Event::Failed { .. } => "failed",
+            Event::Tokens(_) | Event::Vector(_) | Event::Failed { .. } => "failed",
         };
         let labels = [("model", self.shared.model.clone()), ("ended", ending.to_owned())];
         metrics::counter!("tokengrid_upstream_requests_total", &labels).increment(1);

@@ -6,6 +6,7 @@ mod align;
 mod backend;
 mod bundled;
 mod conformance;
+mod embeddings;
 mod engine;
 mod form;
 mod gguf;

@@ -232,7 +232,7 @@ export const en = {
     title: "Receipt",
     back: "All jobs",
     lines: "What was counted",
-    meter: { input: "Input", output: "Output" } as Record<string, string>,
+    meter: { input: "Input", cached_input: "Cached input", output: "Output", embedding: "Embedding" } as Record<string, string>,
     quantity: "Tokens",
     price: "Price per million",
     amount: "Amount",

@@ -247,7 +247,7 @@ export const zh: Words = {
     title: "账单",
     back: "全部任务",
     lines: "计量明细",
-    meter: { input: "输入", output: "输出" },
+    meter: { input: "输入", cached_input: "缓存输入", output: "输出", embedding: "向量嵌入" },
     quantity: "token 数",
     price: "每百万单价",
     amount: "金额",

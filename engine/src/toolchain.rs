@@ -4,12 +4,12 @@ use std::io::IsTerminal;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
-use engine::align::certificate::{Cell, Certificate, Grade};
-use engine::align::{self, Alignment, Effort};
+use engine::align::{self, Alignment, Effort, certificate};
 use engine::backend::llama;
 use engine::node::identity::Identity;
 use engine::node::machine;
 use engine::{Model, quantise};
+use primitives::certificate::{Cell, Certificate, Grade};
 use primitives::clock::Clock;
 use primitives::id::Ids;
 use serde_json::json;
@@ -63,7 +63,7 @@ pub fn align(args: &AlignArgs, ids: &Ids) -> anyhow::Result<bool> {
         chip: machine::chip().unwrap_or_else(|| std::env::consts::ARCH.into()),
         features: llama::features(),
     };
-    let certificate = Certificate::sign(cell, &alignment, Clock::system().now(), &identity);
+    let certificate = certificate::sign(cell, &alignment, Clock::system().now(), &identity);
     let text = serde_json::to_string_pretty(&certificate)?;
     if let Some(path) = &args.out {
         std::fs::write(path, &text).with_context(|| format!("cannot write {}", path.display()))?;
@@ -73,7 +73,7 @@ pub fn align(args: &AlignArgs, ids: &Ids) -> anyhow::Result<bool> {
     } else {
         tell(&certificate, &alignment);
     }
-    Ok(args.quick || certificate.body.grade > Grade::None)
+    Ok(args.quick || certificate.body.claimed > Grade::None)
 }
 
 fn tell(certificate: &Certificate, Alignment { agreement, calls }: &Alignment) {
@@ -99,7 +99,7 @@ fn tell(certificate: &Certificate, Alignment { agreement, calls }: &Alignment) {
         );
     }
     let body = &certificate.body;
-    println!("grade         {}, until {}", body.grade.as_str(), body.expires_at.format("%Y-%m-%d"));
+    println!("grade         {}, until {}", body.claimed.as_str(), body.expires_at.format("%Y-%m-%d"));
 }
 
 /// One line that is written over, where somebody looks.

@@ -13,6 +13,7 @@ use billing::price::PriceList;
 use broker::job::{Class, Job, JobRecord, NewJob};
 use broker::{Broker, Refused};
 use ledger::{JobHold, Replica, Writer};
+use primitives::certificate::Grade;
 use primitives::clock::Clock;
 use primitives::grammar::Grammar;
 use primitives::id::{ApiKeyId, Ids, JobId, ProjectId, TenantId, UserId};
@@ -51,6 +52,8 @@ pub struct Request {
     pub grammar: Option<Grammar>,
     /// With how many of the likeliest tokens beside each its likelihood is told, if it is.
     pub logprobs: Option<u8>,
+    /// The lowest grade that is taken; the model's own default when absent.
+    pub grade: Option<Grade>,
     /// The most output tokens; the model's own default when absent.
     pub output_tokens_max: Option<u32>,
     /// Texts that end the output.
@@ -240,6 +243,7 @@ impl Inference {
             api_key_id: payer.api_key_id,
             user_id: payer.user_id,
             model: request.model.clone(),
+            grade: request.grade.unwrap_or(entry.model.grade_default),
             class: Class::Interactive,
             idempotency_key: request.idempotency_key.clone(),
             body_sha256: request.body_sha256,
@@ -320,6 +324,7 @@ impl Inference {
             grammar: request.grammar,
             logprobs: request.logprobs,
             cache_salt: Some(self.salts.of(tenant_id)),
+            grade: job.grade,
             class: job.class,
             deadline: None,
         });

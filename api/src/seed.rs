@@ -5,6 +5,7 @@ use std::path::Path;
 use anyhow::Context;
 use billing::{Meter, NewPrice};
 use chrono::{DateTime, TimeDelta, Utc};
+use primitives::certificate::Grade;
 use primitives::clock::Clock;
 use primitives::id::{Ids, ProviderId, UserId};
 use primitives::money::AttoPrice;
@@ -76,6 +77,7 @@ async fn register_model(pool: &PgPool, folder: &Path, now: DateTime<Utc>) -> any
         eos_token_ids: manifest.eos_token_ids,
         output_tokens_default: manifest.context_tokens / 2,
         output_tokens_max: manifest.context_tokens,
+        grade_default: Grade::Exact,
         created_at: now,
     };
     broker::model::upsert(&mut *pool.acquire().await?, &model).await?;

@@ -4,6 +4,7 @@ mod record;
 mod usage;
 
 use chrono::{DateTime, Utc};
+use primitives::certificate::Grade;
 use primitives::grammar::Grammar;
 use primitives::id::{JobId, NodeId, ProviderId, TenantId};
 use primitives::node_protocol::{FinishReason, Sampling, TokenLogprobs};
@@ -39,6 +40,8 @@ pub struct Job {
     pub logprobs: Option<u8>,
     /// Stands for the tenant in the caches of nodes; without it the prompt is shared with no other job.
     pub cache_salt: Option<String>,
+    /// The lowest grade of a cell that it may go to.
+    pub grade: Grade,
     /// Whether somebody waits for it.
     pub class: Class,
     /// When the first token is wanted: it orders a tenant's jobs and asks for quick cells; missing it ends nothing.

@@ -382,6 +382,7 @@ mod tests {
             grammar: None,
             logprobs: None,
             cache_salt: None,
+            grade: primitives::certificate::Grade::Exact,
             class: Class::Interactive,
             deadline,
         };

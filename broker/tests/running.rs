@@ -6,9 +6,11 @@ use broker::ask::{Ask, AskPrices};
 use broker::job::{Class, EndReason, FailureCode, Job, JobEvent, Outcome};
 use broker::lease::LeaseOutcome;
 use broker::node::NodeSession;
+use broker::standing::Standing;
 use broker::{Broker, BrokerTask, JobStream, NodeLink, Refused, Settings, lease};
 use chrono::{DateTime, TimeDelta, Utc};
 use ed25519_dalek::{Signer, SigningKey};
+use primitives::certificate::Grade;
 use primitives::clock::Clock;
 use primitives::id::{AskId, JobId, NodeId, ProviderId, TenantId};
 use primitives::money::{AttoPrice, Currency};
@@ -42,6 +44,7 @@ fn job(n: u128) -> Job {
         grammar: None,
         logprobs: None,
         cache_salt: None,
+        grade: Grade::Exact,
         class: Class::Interactive,
         deadline: None,
     }
@@ -88,6 +91,7 @@ impl Peer {
                 prices,
                 valid_from: DateTime::<Utc>::UNIX_EPOCH,
             }],
+            standing: Standing::exact("spark-1"),
         };
         Self { node_id, key, link: broker.connect(session).await.expect("a running broker") }
     }

@@ -14,6 +14,7 @@ use engine::node::identity::Identity;
 use engine::node::metrics::Endpoint;
 use engine::node::{Node, machine};
 use engine::{Engine, EngineConfig, Model};
+use primitives::certificate::Certificate;
 use primitives::clock::Clock;
 use primitives::id::Ids;
 use serde_json::json;
@@ -113,7 +114,8 @@ async fn run(args: RunArgs, ids: &Ids) -> anyhow::Result<()> {
     let descriptor = machine::describe(args.about.name, args.about.tier, threads(args.engine.threads), &engines);
     // An empty variable of a compose file is no token.
     let join_token = args.join_token.filter(|token| !token.is_empty());
-    let node = Node { identity, control_plane, join_token, descriptor, engines };
+    let certificates = args.certificate.iter().map(|path| certificate(path)).collect::<anyhow::Result<Vec<_>>>()?;
+    let node = Node { identity, control_plane, join_token, descriptor, certificates, engines };
 
     let (drain, draining) = watch::channel(None);
     let serving = node.run(ids, draining);
@@ -137,6 +139,11 @@ async fn run(args: RunArgs, ids: &Ids) -> anyhow::Result<()> {
         () = stopping => Ok(()),
         () = measuring => Ok(()),
     }
+}
+
+fn certificate(path: &Path) -> anyhow::Result<Certificate> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()))?;
+    serde_json::from_str(&text).with_context(|| format!("{} is no certificate of alignment", path.display()))
 }
 
 async fn bench(args: BenchArgs) -> anyhow::Result<()> {

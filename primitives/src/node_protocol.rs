@@ -15,6 +15,7 @@
 //!  │ TOKENS … ─────────────────────▶│
 //!  │ FINISHED (receipt) or FAILED ─▶│
 //!  │◀──── CANCEL, whenever the job is no longer wanted
+//!  │◀──── DRAIN, when the node's provider wants it to leave
 //!  │ GOODBYE ──────────────────────▶│   draining: no more offers, running work ends first
 //! ```
 //!
@@ -23,6 +24,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::certificate::Certificate;
 use crate::grammar::Grammar;
 use crate::id::{JobId, NodeId};
 use crate::kv_block::BlockName;
@@ -35,6 +37,9 @@ pub const MESSAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// The most blocks that one heartbeat tells of, for each model; the rest waits for the next.
 pub const BLOCK_NEWS_MAX: usize = 1024;
+
+/// The most certificates that one HELLO brings.
+pub const CERTIFICATES_MAX: usize = 32;
 
 /// What a node signs to prove its key: this, the nonce's bytes, then its public key's bytes.
 pub const PROOF_CONTEXT: &[u8] = b"tokengrid node proof v1\n";
@@ -127,6 +132,8 @@ pub enum ToNode {
         /// What to do.
         work: Box<Work>,
     },
+    /// The node is to drain: it gets no more offers, running work ends first, then it leaves.
+    Drain,
     /// The job is no longer wanted; its sequence is freed at once and nothing more is sent for it.
     Cancel {
         /// Which job.
@@ -145,6 +152,12 @@ pub struct Hello {
     pub credential: Credential,
     /// What it is.
     pub descriptor: NodeDescriptor,
+    /// What of the chip its engine uses, such as `AVX512_VNNI`: part of what certificates speak of.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub features: Vec<String>,
+    /// What it was certified for, at most [`CERTIFICATES_MAX`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub certificates: Vec<Certificate>,
 }
 
 /// How a node is known.

@@ -94,6 +94,8 @@ pub fn hello(token: &str, key: &SigningKey) -> Hello {
         protocol: VERSION,
         credential: Credential::Join { token: token.to_owned(), public_key },
         descriptor: descriptor(model::served(4)),
+        features: vec![],
+        certificates: vec![],
     }
 }
 
@@ -105,7 +107,8 @@ pub fn descriptor(served: ServedModel) -> NodeDescriptor {
         chip: "none".to_owned(),
         threads: 1,
         memory_bytes: 1 << 30,
-        engine: "fake".to_owned(),
+        // Runs the model's own weights as the bundled engine does, by its word.
+        engine: "llama.cpp fake".to_owned(),
         version: "0.0.0".to_owned(),
         models: vec![served],
     }
@@ -136,10 +139,15 @@ pub struct FakeNode {
 impl FakeNode {
     /// Joins with a token of its own.
     pub async fn join(system: &TestSystem) -> Self {
+        Self::join_as(system, |hello, _| hello).await
+    }
+
+    /// Joins with a token of its own, saying of itself what `say` makes of an honest greeting.
+    pub async fn join_as(system: &TestSystem, say: impl FnOnce(Hello, &SigningKey) -> Hello) -> Self {
         let key = new_key();
         let token = system.join_token(TimeDelta::hours(1)).await;
         let mut socket = NodeSocket::dial(system.control_plane.address).await;
-        let answer = socket.introduce(hello(&token, &key), &key).await;
+        let answer = socket.introduce(say(hello(&token, &key), &key), &key).await;
         Self::welcomed(socket, key, &answer)
     }
 
@@ -147,7 +155,7 @@ impl FakeNode {
     pub async fn reconnect(address: SocketAddr, id: NodeId, key: SigningKey) -> Self {
         let mut socket = NodeSocket::dial(address).await;
         let credential = Credential::Known { node_id: id };
-        let hello = Hello { protocol: VERSION, credential, descriptor: descriptor(model::served(4)) };
+        let hello = Hello { credential, ..hello("", &key) };
         let answer = socket.introduce(hello, &key).await;
         Self::welcomed(socket, key, &answer)
     }

@@ -12,6 +12,7 @@ use ledger::Code;
 use primitives::money::{self, AttoPrice};
 use sqlx::PgConnection;
 
+use super::cell::{Grade, grade};
 use super::paging::{self, Page};
 use super::receipt::UnitPrice;
 use super::scalar::{BigInt, Decimal, Money};
@@ -67,6 +68,8 @@ pub struct Model {
     name: String,
     /// Prompt and output together.
     context_tokens: BigInt,
+    /// The grade of a request that names none.
+    grade: Grade,
     /// The highest output limit of a request.
     output_tokens_max: BigInt,
     /// What the prompt costs; null when the model is not for sale.
@@ -140,6 +143,7 @@ async fn priced(
         id: model.id.into(),
         name: model.name,
         context_tokens: model.context_tokens.into(),
+        grade: grade(model.grade_default),
         output_tokens_max: model.output_tokens_max.into(),
         input_price: prices.map(|(input, _)| unit(input)),
         output_price: prices.map(|(_, output)| unit(output)),

@@ -50,6 +50,7 @@ fn read(wire: &ChatRequest, body: &[u8], idempotency_key: Option<String>) -> Res
         tools: wire.offered_tools().to_vec(),
         grammar: wire.grammar()?,
         logprobs: wire.logprobs()?,
+        grade: wire.grade()?,
         output_tokens_max: wire.output_tokens_max()?,
         stop: wire.stops()?,
         sampling: drawing.sampling,

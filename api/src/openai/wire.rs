@@ -2,6 +2,7 @@
 //!
 //! A field that we do not know, or know and cannot honour, is refused: silently doing something else is worse.
 
+use primitives::certificate::Grade;
 use primitives::grammar::Grammar;
 use primitives::node_protocol::Sampling;
 use primitives::prompt::{FunctionCall, Message, ToolCall};
@@ -55,8 +56,16 @@ pub struct ChatRequest {
     stream_options: Option<StreamOptions>,
     #[expect(dead_code, reason = "accepted and ignored, as OpenAI documents it: a label of the end user")]
     user: Option<String>,
+    x_tokengrid: Option<Extension>,
     #[serde(flatten)]
     others: Map<String, Value>,
+}
+
+/// What we take beside what OpenAI has.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Extension {
+    grade: Option<Grade>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -155,6 +164,14 @@ impl ChatRequest {
     /// True when the stream's last chunk is to tell the usage.
     pub fn include_usage(&self) -> bool {
         self.stream_options.as_ref().is_some_and(|options| options.include_usage)
+    }
+
+    /// The lowest grade that is taken, if one is named.
+    pub fn grade(&self) -> Result<Option<Grade>, Error> {
+        match self.x_tokengrid.as_ref().and_then(|extension| extension.grade) {
+            Some(Grade::None) => Err(Error::invalid("x_tokengrid.grade", "`grade` must be `exact`, `near` or `eco`.")),
+            grade => Ok(grade),
+        }
     }
 
     /// The tools that the model is told of.

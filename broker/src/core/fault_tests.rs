@@ -198,7 +198,7 @@ impl Faulty {
             ToNode::Cancel { job_id, epoch } => {
                 peer.runs.retain(|run| (super::world::job_id(run.job), run.epoch) != (job_id, epoch));
             }
-            ToNode::Challenge { .. } | ToNode::Welcome { .. } | ToNode::Refused { .. } => {}
+            ToNode::Challenge { .. } | ToNode::Welcome { .. } | ToNode::Refused { .. } | ToNode::Drain => {}
         }
     }
 

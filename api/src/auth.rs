@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use moka::future::Cache;
 use primitives::clock::Clock;
-use primitives::id::{ApiKeyId, ProjectId, SessionId, TenantId, UserId};
+use primitives::id::{ApiKeyId, ProjectId, ProviderId, SessionId, TenantId, UserId};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use sqlx::PgPool;
@@ -51,6 +51,31 @@ impl Caller {
                 tenant.ok_or(Error::Forbidden("you belong to no tenant; ask an owner to add you"))
             }
         }
+    }
+
+    /// The provider that the person owns; refused for everybody else.
+    pub fn provider(&self) -> Result<ProviderId, Error> {
+        let owned = match self {
+            Self::Person { roles, .. } => roles.iter().find_map(|role| match role {
+                Role::ProviderOwner(id) => Some(*id),
+                _ => None,
+            }),
+            Self::Key(_) => None,
+        };
+        owned.ok_or(Error::Forbidden("you own no provider; `providerCreate` makes you one"))
+    }
+
+    /// The person, who looks after the platform; refused for everybody else.
+    pub fn operator(&self) -> Result<UserId, Error> {
+        match self {
+            Self::Person { user_id, roles, .. } if roles.contains(&Role::Operator) => Ok(*user_id),
+            _ => Err(Error::Forbidden("this is for operators of the platform")),
+        }
+    }
+
+    /// Whose nodes the person may look after: all of them, for an operator, or their own provider's.
+    pub fn steward(&self) -> Result<Option<ProviderId>, Error> {
+        if self.operator().is_ok() { Ok(None) } else { self.provider().map(Some) }
     }
 
     /// The key and its project, for a program.

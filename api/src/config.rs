@@ -3,11 +3,15 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use broker::node::ProbationRules;
+use chrono::TimeDelta;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use ledger::Month;
 use ledger::economics::{Allocation, Basis, Dimension, View};
 use primitives::money::{Currency, Nanos};
 use secrecy::SecretString;
+
+use crate::supply::MarketRules;
 
 /// The control plane of a computing-power operator: sells tokens, leases nodes, keeps the books.
 #[derive(Debug, Parser)]
@@ -92,6 +96,9 @@ pub struct Serve {
     /// Days until that credit expires.
     #[arg(long, env = "TOKENGRID_SIGNUP_CREDIT_DAYS", default_value_t = 90, value_parser = clap::value_parser!(u32).range(1..=3650))]
     pub signup_credit_days: u32,
+    /// New nodes.
+    #[command(flatten)]
+    pub market: Market,
     /// The limits of each tenant.
     #[command(flatten)]
     pub limits: Limits,
@@ -110,6 +117,31 @@ pub struct Serve {
     /// One JSON object a line instead of text.
     #[arg(long, env = "TOKENGRID_LOG_JSON")]
     pub log_json: bool,
+}
+
+/// How long new nodes are new.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct Market {
+    /// Minutes until a new node may have more than a small share of the work.
+    #[arg(long, env = "TOKENGRID_PROBATION_MINUTES", default_value_t = 24 * 60, value_parser = clap::value_parser!(u32).range(0..=525_600))]
+    pub probation_minutes: u32,
+    /// Jobs that it must have done well by then.
+    #[arg(long, env = "TOKENGRID_PROBATION_JOBS", default_value_t = 20)]
+    pub probation_jobs: u32,
+    /// Minutes for which what it earns until then is kept back.
+    #[arg(long, env = "TOKENGRID_HOLDBACK_MINUTES", default_value_t = 24 * 60, value_parser = clap::value_parser!(u32).range(0..=525_600))]
+    pub holdback_minutes: u32,
+}
+
+impl Market {
+    /// The rules that they make.
+    pub fn rules(self) -> MarketRules {
+        let minutes = |minutes: u32| TimeDelta::minutes(minutes.into());
+        MarketRules {
+            probation: ProbationRules { lasts: minutes(self.probation_minutes), jobs: self.probation_jobs },
+            holdback: minutes(self.holdback_minutes),
+        }
+    }
 }
 
 /// How replicas of the control plane reach each other.

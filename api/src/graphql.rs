@@ -8,14 +8,19 @@
 //! - A mutation that refuses says so in its payload's `refusal`; only a missing right or a fault of ours is an error.
 
 mod account;
+mod ask;
 mod billing;
 mod bound;
+mod cell;
+mod earnings;
 mod http;
 mod identity;
 mod job;
 mod node;
 mod output;
 mod paging;
+mod provider;
+mod provider_node;
 mod receipt;
 mod refusal;
 mod scalar;
@@ -37,6 +42,7 @@ use crate::error::Error;
 use crate::identity::Identity;
 use crate::inference::Inference;
 use crate::repo;
+use crate::supply::Supply;
 
 /// How deep a query may nest: the introspection query of common tools needs 15, our own screens half of that.
 const DEPTH_MAX: usize = 15;
@@ -61,6 +67,8 @@ pub struct Parts {
     pub inference: Inference,
     /// Nodes and queues.
     pub broker: Broker,
+    /// Providers and their nodes.
+    pub supply: Supply,
 }
 
 /// What can be asked.
@@ -72,11 +80,24 @@ pub struct Query(
     usage::UsageQuery,
     receipt::ReceiptQuery,
     node::NodeQuery,
+    provider::ProviderQuery,
+    provider_node::ProviderNodeQuery,
+    ask::AskQuery,
+    cell::CellQuery,
+    earnings::EarningsQuery,
 );
 
 /// What can be changed. A payload's `refusal` says why nothing was.
 #[derive(Default, MergedObject)]
-pub struct Mutation(account::AccountMutation, identity::IdentityMutation, submission::JobMutation);
+pub struct Mutation(
+    account::AccountMutation,
+    identity::IdentityMutation,
+    submission::JobMutation,
+    provider::ProviderMutation,
+    provider_node::ProviderNodeMutation,
+    ask::AskMutation,
+    cell::CellMutation,
+);
 
 /// What can be followed while it happens.
 #[derive(Default, MergedSubscription)]

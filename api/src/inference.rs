@@ -17,10 +17,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use billing::price::{Price, PriceList};
 use billing::{Charge, Counts};
 use broker::job::{Class, Job, JobRecord, NewJob};
-use broker::model::ModelKind;
+use broker::model::{Model, ModelKind};
 use broker::{Broker, JobStream, Refused};
 use chrono::{DateTime, Utc};
 use ledger::{Hold, JobHold, Replica, Writer};
+use primitives::certificate::Grade;
 use primitives::clock::Clock;
 use primitives::grammar::Grammar;
 use primitives::id::{ApiKeyId, Ids, JobId, PriceId, ProjectId, TenantId, UserId};
@@ -64,6 +65,8 @@ pub struct Request {
     pub grammar: Option<Grammar>,
     /// With how many of the likeliest tokens beside each its likelihood is told, if it is.
     pub logprobs: Option<u8>,
+    /// The lowest grade that is taken; the model's own default when absent.
+    pub grade: Option<Grade>,
     /// How many answers; at least one.
     pub choices: u8,
     /// The most output tokens of each; the model's own default when absent.
@@ -237,6 +240,7 @@ impl Inference {
             // The first choice pays the prompt, which the others find read.
             let prompt_tokens_paid = if first.is_none() { prompt_tokens } else { 0 };
             Ok::<_, Error>(NewJob {
+                grade: request.grade.unwrap_or(entry.model.grade_default),
                 idempotency_key: request.idempotency_key.clone().filter(|_| first.is_none()),
                 body_sha256: request.body_sha256,
                 output_tokens_max,
@@ -244,7 +248,7 @@ impl Inference {
                 output_price_id: Some(prices.output.id),
                 hold: billing::charge::worst_case(&prices, prompt_tokens_paid, output_tokens_max)?,
                 first_job_id: first.map(|first| first.job_id),
-                ..self.draft(payer, &request.model, prompt_tokens, prices.input.id, now)
+                ..self.draft(payer, &entry.model, prompt_tokens, prices.input.id, now)
             })
         };
         let first = new_job(None)?;
@@ -270,7 +274,7 @@ impl Inference {
     }
 
     /// A job of this replica that reads a prompt and does nothing yet.
-    fn draft(&self, payer: Payer, model: &str, prompt_tokens: u32, price_id: PriceId, now: DateTime<Utc>) -> NewJob {
+    fn draft(&self, payer: Payer, model: &Model, prompt_tokens: u32, price_id: PriceId, now: DateTime<Utc>) -> NewJob {
         let Payer { tenant_id, project_id, api_key_id, user_id } = payer;
         NewJob {
             job_id: self.ids.next(),
@@ -278,7 +282,8 @@ impl Inference {
             project_id,
             api_key_id,
             user_id,
-            model: model.to_owned(),
+            model: model.id.clone(),
+            grade: model.grade_default,
             class: Class::Interactive,
             idempotency_key: None,
             body_sha256: [0; 32],
@@ -384,6 +389,7 @@ impl Inference {
                     cache_salt: Some(salt.clone()),
                     prompt_blocks: prompt_blocks.clone(),
                     pays_prompt: job.first_job_id.is_none(),
+                    grade: job.grade,
                     class: job.class,
                     deadline: None,
                 });

@@ -27,6 +27,7 @@ mod repo;
 pub mod seed;
 pub mod server;
 pub mod services;
+pub mod supply;
 pub mod telemetry;
 pub mod worker;
 

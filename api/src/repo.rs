@@ -90,6 +90,14 @@ pub async fn user_get(conn: &mut PgConnection, id: UserId) -> sqlx::Result<User>
         .await
 }
 
+/// Keeps others from changing what a person may do until the transaction ends. *Locks*: the person's row.
+pub async fn user_lock(conn: &mut PgConnection, id: UserId) -> sqlx::Result<()> {
+    sqlx::query_scalar!(r#"SELECT id AS "id: UserId" FROM api.users WHERE id = $1 FOR UPDATE"#, id.0)
+        .fetch_one(conn)
+        .await?;
+    Ok(())
+}
+
 /// Gives a person a new password; none when there is no such person.
 pub async fn user_set_password(
     conn: &mut PgConnection,

@@ -6,6 +6,7 @@ use anyhow::Context;
 use billing::{Meter, NewPrice};
 use broker::model::{Model, ModelKind, Reasoning};
 use chrono::{DateTime, TimeDelta, Utc};
+use primitives::certificate::Grade;
 use primitives::clock::Clock;
 use primitives::id::{Ids, ProviderId, UserId};
 use primitives::money::AttoPrice;
@@ -108,6 +109,7 @@ async fn register_model(pool: &PgPool, folder: &Path, now: DateTime<Utc>) -> any
         reasoning: manifest.reasoning.map(|Thinking { open, close }| Reasoning { open, close }),
         output_tokens_default: manifest.context_tokens / 2,
         output_tokens_max: manifest.context_tokens,
+        grade_default: Grade::Exact,
         created_at: now,
     };
     broker::model::upsert(&mut *pool.acquire().await?, &model).await?;

@@ -36,6 +36,7 @@ use crate::limit::Limiter;
 use crate::mail::Mailer;
 use crate::peer::{self, PeerCarrier, PeerKey};
 use crate::services::Services;
+use crate::supply::Supply;
 use crate::worker::Worker;
 use crate::{console, graphql, inference, node_gateway, openai, telemetry, worker};
 
@@ -127,7 +128,8 @@ impl ControlPlane {
             catalogue: catalogue.clone(),
             salts: CacheSalts::new(config.secret.clone()),
         });
-        let worker = Worker::start(pool.clone(), clock.clone(), identity.clone(), replica.clone());
+        let supply = Supply::new(pool.clone(), clock.clone(), ids.clone(), broker.clone(), config.market.rules());
+        let worker = Worker::start(pool.clone(), clock.clone(), identity.clone(), supply.clone(), replica.clone());
         let schema = graphql::schema(graphql::Parts {
             pool: pool.clone(),
             clock: clock.clone(),
@@ -136,6 +138,7 @@ impl ControlPlane {
             auth: auth.clone(),
             inference: inference.clone(),
             broker: broker.clone(),
+            supply: supply.clone(),
         });
         let sockets = TaskTracker::new();
         let services = Data::new(Services {
@@ -146,6 +149,7 @@ impl ControlPlane {
             catalogue,
             inference: inference.clone(),
             broker,
+            supply,
             replica,
             sockets,
         });

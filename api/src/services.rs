@@ -10,6 +10,7 @@ use tokio_util::task::TaskTracker;
 use crate::auth::Auth;
 use crate::catalogue::Catalogue;
 use crate::inference::Inference;
+use crate::supply::Supply;
 
 /// What the routes work with.
 pub struct Services {
@@ -27,6 +28,8 @@ pub struct Services {
     pub inference: Inference,
     /// Nodes and queues.
     pub broker: Broker,
+    /// Providers and their nodes.
+    pub supply: Supply,
     /// This process among the replicas.
     pub replica: Replica,
     /// Node sockets' conversations.

@@ -20,6 +20,7 @@ pub use capacity::report_capacity;
 
 use crate::identity::Identity;
 use crate::inference::HOLD_MINUTES;
+use crate::supply::Supply;
 
 /// How often repairs run.
 const EVERY: Duration = Duration::from_secs(5);
@@ -38,7 +39,7 @@ pub struct Worker {
 
 impl Worker {
     /// Starts it.
-    pub fn start(pool: PgPool, clock: Clock, identity: Identity, replica: Replica) -> Self {
+    pub fn start(pool: PgPool, clock: Clock, identity: Identity, supply: Supply, replica: Replica) -> Self {
         let (stop, mut stopped) = watch::channel(false);
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {
@@ -55,6 +56,12 @@ impl Worker {
                 if let Err(error) = identity.forget_challenges().await {
                     error.log();
                 }
+                if let Err(error) = supply.refresh().await {
+                    tracing::error!(
+                        error = format!("{:#}", anyhow::Error::from(error)),
+                        "connected nodes keep their old standing"
+                    );
+                }
                 // One replica is enough, and the shard's owner asks its writer without a way between.
                 if !replica.owns() {
                     continue;
@@ -65,6 +72,12 @@ impl Worker {
                 }
                 if let Err(error) = expire(&pool, &clock, &ledger).await {
                     tracing::error!(error = format!("{error:#}"), "expired holds were not voided");
+                }
+                if let Err(error) = supply.bring_earnings_on(&ledger).await {
+                    tracing::error!(error = format!("{error:#}"), "providers' earnings were not brought on");
+                }
+                if let Err(error) = supply.end_probations().await {
+                    tracing::error!(error = format!("{:#}", anyhow::Error::from(error)), "probations were not ended");
                 }
                 if let Err(error) = report_capacity(&pool, &clock, &ledger).await {
                     tracing::error!(error = format!("{error:#}"), "capacity was not reported to the ledger");

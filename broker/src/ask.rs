@@ -40,5 +40,15 @@ pub async fn publish(conn: &mut PgConnection, ask: &Ask) -> Result<()> {
 
 /// The asks in force on a node, one a model.
 pub async fn current(conn: &mut PgConnection, node_id: NodeId, now: DateTime<Utc>) -> Result<Vec<Ask>> {
-    repo::asks_current(conn, node_id, now).await
+    repo::asks_current(conn, &[node_id], now).await
+}
+
+/// A node's asks, those of before too, the newest first, before `before`; at most `limit`.
+pub async fn history(conn: &mut PgConnection, node_id: NodeId, before: Option<AskId>, limit: u32) -> Result<Vec<Ask>> {
+    repo::asks_history(conn, node_id, before, limit).await
+}
+
+/// The asks in force on some nodes, one a model and node.
+pub async fn current_of(conn: &mut PgConnection, nodes: &[NodeId], now: DateTime<Utc>) -> Result<Vec<Ask>> {
+    repo::asks_current(conn, nodes, now).await
 }

@@ -18,6 +18,8 @@ mod offers;
 #[cfg(test)]
 mod presence_tests;
 #[cfg(test)]
+mod standing_tests;
+#[cfg(test)]
 mod tests;
 mod timers;
 #[cfg(test)]
@@ -29,6 +31,7 @@ use chrono::{DateTime, Utc};
 use primitives::id::{JobId, NodeId};
 use primitives::node_protocol::{FromNode, Load, ToNode};
 
+use crate::ask::Ask;
 use crate::cell::ModelAvailability;
 use crate::fleet::Fleet;
 use crate::job::{EndReason, FailureCode, Job, JobEvent, Outcome};
@@ -36,6 +39,7 @@ use crate::lease::{EndedLease, GrantedLease, LeaseOutcome};
 use crate::node::{NodeSession, NodeSnapshot};
 use crate::presence::{self, Presence};
 use crate::queue::Queue;
+use crate::standing::Standing;
 use crate::{Refused, Settings};
 use entry::{Entry, Phase};
 use timers::Timers;
@@ -161,6 +165,24 @@ impl Core {
         self.dispatch(now);
     }
 
+    /// A node's asks or standing changed; what runs goes on as it began.
+    pub fn appraise(&mut self, now: DateTime<Utc>, node_id: NodeId, asks: &[Ask], standing: Standing) {
+        for model in self.fleet.appraise(node_id, asks, standing, &self.settings) {
+            self.note_stranded(now, &model);
+            self.changed.insert(model);
+        }
+        self.dispatch(now);
+    }
+
+    /// A node is to take no more work: what it has ends there, and costs it nothing.
+    pub fn drain(&mut self, now: DateTime<Utc>, node_id: NodeId) {
+        if self.fleet.node(node_id).is_some_and(|node| !node.draining) {
+            self.goodbye(now, node_id);
+            self.outputs.push(Output::Send(node_id, ToNode::Drain));
+            self.dispatch(now);
+        }
+    }
+
     /// A node goes.
     pub fn disconnect(&mut self, now: DateTime<Utc>, node_id: NodeId) {
         self.lose_node(now, node_id);
@@ -241,7 +263,10 @@ impl Core {
         if !self.fleet.knows(&job.model) {
             return Err(Refused::NoNode { model: model() });
         }
-        let context_tokens_max = self.fleet.context_tokens_max(&job.model);
+        if self.fleet.cells(&job.model).next().is_some() && self.fleet.context_tokens_max(&job.model, job.grade) == 0 {
+            return Err(Refused::GradeNotServed { model: model(), grade: job.grade });
+        }
+        let context_tokens_max = self.fleet.context_tokens_max(&job.model, job.grade);
         let tokens_needed = job.tokens_needed();
         if context_tokens_max > 0 && tokens_needed > u64::from(context_tokens_max) {
             return Err(Refused::ContextTooShort { model: model(), tokens_needed, context_tokens_max });
@@ -256,8 +281,8 @@ impl Core {
 
     /// True when a connected node that takes offers has the context for the job.
     fn could_serve(&self, job: &Job) -> bool {
-        job.tokens_needed() <= u64::from(self.fleet.context_tokens_max(&job.model))
-            && self.fleet.cells(&job.model).next().is_some()
+        let context_tokens_max = self.fleet.context_tokens_max(&job.model, job.grade);
+        context_tokens_max > 0 && job.tokens_needed() <= u64::from(context_tokens_max)
     }
 
     /// Notes for each waiting job of a model whether a connected node could serve it.

@@ -15,9 +15,11 @@ use tokio::task::JoinSet;
 pub use link::{NodeLink, NodeSender};
 pub use stream::JobStream;
 
+use crate::ask::Ask;
 use crate::cell::ModelAvailability;
 use crate::job::{Job, Outcome};
 use crate::node::{NodeSession, NodeSnapshot};
+use crate::standing::Standing;
 use crate::{Refused, Settings};
 
 /// Gives jobs to nodes and their tokens to consumers; clones reach the same broker.
@@ -46,6 +48,9 @@ enum Command {
     Connect(Box<NodeSession>, oneshot::Sender<NodeLink>),
     Message(LinkKey, FromNode, OwnedSemaphorePermit),
     Gone(LinkKey),
+    Appraise(NodeId, Vec<Ask>, Standing),
+    Drain(NodeId),
+    Expel(NodeId),
     Recorded(Vec<Answer>),
     Models(oneshot::Sender<Vec<ModelAvailability>>),
     Nodes(oneshot::Sender<Vec<NodeSnapshot>>),
@@ -97,6 +102,26 @@ impl Broker {
     /// The connected nodes.
     pub async fn nodes(&self) -> Vec<NodeSnapshot> {
         self.ask(Command::Nodes).await.unwrap_or_default()
+    }
+
+    /// Tells what a connected node asks and may be given now; for one that is not connected it means nothing.
+    pub fn appraise(&self, node_id: NodeId, asks: Vec<Ask>, standing: Standing) {
+        self.tell(Command::Appraise(node_id, asks, standing));
+    }
+
+    /// Lets a connected node end what it has and take no more.
+    pub fn drain(&self, node_id: NodeId) {
+        self.tell(Command::Drain(node_id));
+    }
+
+    /// Cuts a connected node off; its jobs go on elsewhere.
+    pub fn expel(&self, node_id: NodeId) {
+        self.tell(Command::Expel(node_id));
+    }
+
+    fn tell(&self, command: Command) {
+        // A broker that is over has no nodes.
+        let _ = self.commands.send(command);
     }
 
     async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Option<T> {

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use primitives::id::{JobId, NodeId, ProviderId};
+use primitives::certificate::Grade;
+use primitives::id::{CellId, JobId, JoinTokenId, NodeId, ProviderId};
 
 use crate::job::JobRecord;
 
@@ -21,6 +22,12 @@ pub enum Error {
     /// Refused: the token's time is over.
     #[error("the join token has expired")]
     JoinTokenExpired,
+    /// Refused: the token was revoked.
+    #[error("the join token was revoked")]
+    JoinTokenRevoked,
+    /// Refused: no such token of the provider's that could still be revoked.
+    #[error("join token {0} is unknown, used or revoked")]
+    JoinTokenGone(JoinTokenId),
     /// Refused: another node registered this key.
     #[error("the public key belongs to a registered node")]
     PublicKeyTaken,
@@ -30,6 +37,31 @@ pub enum Error {
     /// Refused: no such node.
     #[error("node {0} is unknown")]
     NodeUnknown(NodeId),
+    /// Refused: a new node brings models, and may serve none of them.
+    #[error(
+        "none of the node's models is in the catalogue with the same weights, or with others that a certificate compares with them"
+    )]
+    NoServableModel,
+    /// Refused: no such cell.
+    #[error("cell {0} is unknown")]
+    CellUnknown(CellId),
+    /// Refused: the certificate's signature or time does not hold.
+    #[error("the certificate is not signed by its key, or not in its time")]
+    CertificateBroken,
+    /// Refused: it is of no model of the catalogue.
+    #[error("the certificate compares with weights that are no model's in the catalogue")]
+    CertificateStrange,
+    /// Refused: the node may not vouch for it.
+    #[error("the certificate is signed by none of the provider's nodes")]
+    CertificateSigner,
+    /// Conflict: the node or cell is in a state that this does not follow from.
+    #[error("the {what} is {state} already, or may not become so")]
+    State {
+        /// What.
+        what: &'static str,
+        /// The state that was wanted.
+        state: &'static str,
+    },
     /// Refused: no such model in the catalogue.
     #[error("model `{0}` is unknown")]
     ModelUnknown(String),
@@ -77,6 +109,14 @@ pub enum Refused {
     NoNode {
         /// The model asked for.
         model: String,
+    },
+    /// No node serves the model as near to the original as is asked for.
+    #[error("no node serves `{model}` at grade `{}` or higher now", grade.as_str())]
+    GradeNotServed {
+        /// The model asked for.
+        model: String,
+        /// The lowest grade that would do.
+        grade: Grade,
     },
     /// Prompt and output together pass the context of every node that serves the model.
     #[error("`{model}` is served with {context_tokens_max} tokens of context, {tokens_needed} are needed")]

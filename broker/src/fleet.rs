@@ -3,13 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
+use primitives::certificate::Grade;
 use primitives::id::{JobId, NodeId, ProviderId};
 use primitives::node_protocol::{Load, ModelLoad};
 
 use crate::Settings;
+use crate::ask::Ask;
 use crate::cell::{Cell, CellSnapshot, Measured, ModelAvailability};
+use crate::job::Job;
 use crate::node::{NodeSession, NodeSnapshot};
 use crate::presence::{self, Presence};
+use crate::standing::{Choice, Standing, TrialShare};
 
 /// The connected nodes, and for each model those that take offers.
 #[derive(Debug, Default)]
@@ -19,6 +23,7 @@ pub(crate) struct Fleet {
     takers: BTreeMap<String, BTreeSet<NodeId>>,
     /// How the cells of absent nodes did, so that coming back does not wipe a record; bounded by the nodes ever joined.
     remembered: BTreeMap<(NodeId, String), Measured>,
+    trials: BTreeMap<String, TrialShare>,
 }
 
 /// A node while its link lasts.
@@ -36,6 +41,7 @@ pub(crate) struct Connected {
     /// Jobs offered or leased to it.
     pub jobs: BTreeSet<JobId>,
     name: String,
+    standing: Standing,
     cells: BTreeMap<String, Cell>,
 }
 
@@ -61,6 +67,7 @@ impl Fleet {
             rcu_milli: presence::rcu_milli(&session.descriptor),
             jobs: BTreeSet::new(),
             name: session.descriptor.name,
+            standing: session.standing,
             cells,
         };
         self.nodes.insert(node_id, node);
@@ -104,6 +111,23 @@ impl Fleet {
         grown
     }
 
+    /// A node's asks or standing changed. Returns its models.
+    pub fn appraise(&mut self, node_id: NodeId, asks: &[Ask], standing: Standing, settings: &Settings) -> Vec<String> {
+        let Some(node) = self.nodes.get_mut(&node_id) else { return vec![] };
+        node.standing = standing;
+        for ask in asks.iter().filter(|ask| ask.prices.currency == settings.currency) {
+            if let Some(cell) = node.cells.get_mut(&ask.model) {
+                cell.prices = ask.prices;
+            }
+        }
+        node.cells.keys().cloned().collect()
+    }
+
+    /// The grade at which a connected node serves a model.
+    pub fn grade(&self, node_id: NodeId, model: &str) -> Option<Grade> {
+        self.nodes.get(&node_id)?.standing.grade(model)
+    }
+
     pub fn is_empty(&self) -> bool {
         self.nodes.is_empty()
     }
@@ -135,15 +159,40 @@ impl Fleet {
         self.takers.contains_key(model)
     }
 
-    /// The cells of a model whose nodes take offers, in order of node.
+    /// The cells of a model whose nodes take offers, in order of node; those without a grade take none.
     pub fn cells<'a>(&'a self, model: &'a str) -> impl Iterator<Item = (NodeId, &'a Cell)> + Clone {
-        let nodes = self.takers.get(model).into_iter().flatten();
-        nodes.filter_map(move |node_id| Some((*node_id, self.nodes.get(node_id)?.cells.get(model)?)))
+        self.graded(model, Grade::Eco)
     }
 
-    /// The longest context at hand for a model; 0 when no node takes offers.
-    pub fn context_tokens_max(&self, model: &str) -> u32 {
-        self.cells(model).map(|(_, cell)| cell.context_tokens).max().unwrap_or(0)
+    /// Of those, the cells with this grade or a higher one.
+    fn graded<'a>(&'a self, model: &'a str, grade: Grade) -> impl Iterator<Item = (NodeId, &'a Cell)> + Clone {
+        let nodes = self.takers.get(model).into_iter().flatten();
+        nodes.filter_map(move |node_id| {
+            let node = self.nodes.get(node_id)?;
+            node.standing.grade(model).filter(|served| *served >= grade)?;
+            Some((*node_id, node.cells.get(model)?))
+        })
+    }
+
+    /// The cells that a job may be offered to now: of its grade, and new nodes only for their small share of the work.
+    pub fn eligible<'a>(&'a self, job: &'a Job) -> impl Iterator<Item = (NodeId, &'a Cell)> + Clone {
+        let on_probation = |node_id| self.nodes.get(&node_id).is_some_and(|node| node.standing.on_probation);
+        let (mut established, mut on_trial, mut on_trial_free) = (false, false, false);
+        let fits = |cell: &Cell| u64::from(cell.context_tokens) >= job.tokens_needed();
+        for (node_id, cell) in self.graded(&job.model, job.grade).filter(|(_, cell)| fits(cell)) {
+            let new = on_probation(node_id);
+            established |= !new;
+            on_trial |= new;
+            on_trial_free |= new && cell.slots_free() > 0;
+        }
+        let share = self.trials.get(&job.model).copied().unwrap_or_default();
+        let choice = Choice::of(share, established, on_trial, on_trial_free);
+        self.graded(&job.model, job.grade).filter(move |(node_id, _)| choice.allows(on_probation(*node_id)))
+    }
+
+    /// The longest context at hand for a model at this grade or a higher one; 0 when no node takes offers.
+    pub fn context_tokens_max(&self, model: &str, grade: Grade) -> u32 {
+        self.graded(model, grade).map(|(_, cell)| cell.context_tokens).max().unwrap_or(0)
     }
 
     /// Gives a slot to a job.
@@ -153,6 +202,7 @@ impl Fleet {
             && let Some(cell) = node.cells.get_mut(model)
         {
             cell.in_flight += 1;
+            self.trials.entry(model.to_owned()).or_default().count(node.standing.on_probation);
         }
     }
 
@@ -192,19 +242,19 @@ impl Fleet {
     }
 
     pub fn models(&self, queued: impl Fn(&str) -> usize) -> Vec<ModelAvailability> {
-        let models = self.takers.iter();
-        models.map(|(model, takers)| self.availability(model, takers.len(), queued(model))).collect()
+        let models = self.takers.keys();
+        models.map(|model| self.availability(model, queued(model))).collect()
     }
 
-    fn availability(&self, model: &str, nodes: usize, queued: usize) -> ModelAvailability {
+    fn availability(&self, model: &str, queued: usize) -> ModelAvailability {
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         ModelAvailability {
             model: model.to_owned(),
-            nodes: count(nodes),
+            nodes: count(self.cells(model).count()),
             slots: self.cells(model).map(|(_, cell)| cell.capacity).fold(0, u32::saturating_add),
             slots_free: self.cells(model).map(|(_, cell)| cell.slots_free()).fold(0, u32::saturating_add),
             queued: count(queued),
-            context_tokens_max: self.context_tokens_max(model),
+            context_tokens_max: self.context_tokens_max(model, Grade::Eco),
         }
     }
 

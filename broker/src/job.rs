@@ -4,6 +4,7 @@ mod record;
 mod usage;
 
 use chrono::{DateTime, Utc};
+use primitives::certificate::Grade;
 use primitives::grammar::Grammar;
 use primitives::id::{JobId, NodeId, ProviderId, TenantId};
 use primitives::kv_block::BlockName;
@@ -47,6 +48,8 @@ pub struct Job {
     pub prompt_blocks: Vec<BlockName>,
     /// Whether the prompt is charged with it; another choice of a request leaves it to the first.
     pub pays_prompt: bool,
+    /// The lowest grade of a cell that it may go to.
+    pub grade: Grade,
     /// Whether somebody waits for it.
     pub class: Class,
     /// When the first token is wanted: it orders a tenant's jobs and asks for quick cells; missing it ends nothing.

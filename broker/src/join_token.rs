@@ -18,6 +18,8 @@ pub struct JoinToken {
     pub id: JoinTokenId,
     /// Whose.
     pub provider_id: ProviderId,
+    /// The secret's last four characters, to tell tokens apart; older tokens have none.
+    pub hint: Option<String>,
     /// When it was given out.
     pub created_at: DateTime<Utc>,
     /// Worthless from here on.
@@ -26,6 +28,8 @@ pub struct JoinToken {
     pub used_at: Option<DateTime<Utc>>,
     /// Its node.
     pub used_by_node_id: Option<NodeId>,
+    /// When it was revoked.
+    pub revoked_at: Option<DateTime<Utc>>,
 }
 
 /// Gives out a token; its secret is returned here and never again.
@@ -38,14 +42,24 @@ pub async fn create(
 ) -> Result<(JoinToken, SecretString)> {
     let secret = SecretString::from(format!("{SECRET_PREFIX}{}", hex::encode(ids.bytes::<32>())));
     let (id, expires_at) = (ids.next(), now + valid_for);
-    let token = JoinToken { id, provider_id, created_at: now, expires_at, used_at: None, used_by_node_id: None };
+    let exposed = secret.expose_secret();
+    let token = JoinToken {
+        id,
+        provider_id,
+        hint: Some(exposed[exposed.len() - 4..].to_owned()),
+        created_at: now,
+        expires_at,
+        used_at: None,
+        used_by_node_id: None,
+        revoked_at: None,
+    };
     repo::join_token_insert(conn, &token, &hash(&secret)).await?;
     Ok((token, secret))
 }
 
 /// Spends a token on a node whose row the same transaction inserts, and says whose it is.
 ///
-/// *Errors*: [`Error::JoinTokenUnknown`], [`Error::JoinTokenUsed`], [`Error::JoinTokenExpired`]. *Locks*: the token's
+/// *Errors*: [`Error::JoinTokenUnknown`], [`Error::JoinTokenUsed`], [`Error::JoinTokenRevoked`], [`Error::JoinTokenExpired`]. *Locks*: the token's
 /// row, until the transaction ends; of two that come at once the second waits and is refused.
 pub(crate) async fn spend(
     conn: &mut PgConnection,
@@ -58,7 +72,32 @@ pub(crate) async fn spend(
         return Ok(provider_id);
     }
     let token = repo::join_token_find(conn, &hash).await?.ok_or(Error::JoinTokenUnknown)?;
-    Err(if token.used_at.is_some() { Error::JoinTokenUsed } else { Error::JoinTokenExpired })
+    Err(match token {
+        JoinToken { used_at: Some(_), .. } => Error::JoinTokenUsed,
+        JoinToken { revoked_at: Some(_), .. } => Error::JoinTokenRevoked,
+        _ => Error::JoinTokenExpired,
+    })
+}
+
+/// A provider's tokens, the newest first, before `before`; at most `limit`.
+pub async fn list(
+    conn: &mut PgConnection,
+    provider_id: ProviderId,
+    before: Option<JoinTokenId>,
+    limit: u32,
+) -> Result<Vec<JoinToken>> {
+    repo::join_tokens(conn, provider_id, before, limit).await
+}
+
+/// Takes back a token that was not used. *Errors*: [`Error::JoinTokenGone`].
+pub async fn revoke(
+    conn: &mut PgConnection,
+    provider_id: ProviderId,
+    id: JoinTokenId,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    let revoked = repo::join_token_revoke(conn, provider_id, id, now).await?;
+    revoked.then_some(()).ok_or(Error::JoinTokenGone(id))
 }
 
 /// The hash under which a token's secret is kept.

@@ -1,6 +1,7 @@
 //! A lease: a node's time-limited right to one job. Its epoch is the fencing token.
 
 use chrono::{DateTime, Utc};
+use primitives::certificate::Grade;
 use primitives::id::{JobId, NodeId, ProviderId, ReplicaId};
 use primitives::node_protocol::SignedReceipt;
 use sqlx::PgConnection;
@@ -18,6 +19,8 @@ pub struct Lease {
     pub node_id: NodeId,
     /// Whose node.
     pub provider_id: ProviderId,
+    /// The grade of the cell that it went to.
+    pub grade: Option<Grade>,
     /// When the node took the job.
     pub granted_at: DateTime<Utc>,
     /// When it ended.
@@ -39,6 +42,8 @@ pub struct GrantedLease {
     pub node_id: NodeId,
     /// Whose node.
     pub provider_id: ProviderId,
+    /// The grade of the cell that it goes to.
+    pub grade: Option<Grade>,
     /// When the node took the job.
     pub granted_at: DateTime<Utc>,
 }

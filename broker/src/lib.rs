@@ -9,11 +9,14 @@
 //! hold the rules and their rows. All SQL is in `repo`.
 
 pub mod ask;
+pub mod capability;
 pub mod cell;
 pub mod core;
 mod dispatcher;
+pub mod earning;
 mod error;
 mod fleet;
+pub mod holdback;
 pub mod job;
 pub mod join_token;
 pub mod lease;
@@ -25,8 +28,10 @@ pub mod provider;
 mod queue;
 pub mod receipt;
 mod repo;
+pub mod score;
 mod sent;
 mod settings;
+pub mod standing;
 
 pub use dispatcher::{Broker, BrokerTask, JobStream, NodeLink, NodeSender};
 pub use error::{Error, Refused, Result};

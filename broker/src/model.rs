@@ -1,6 +1,7 @@
 //! A model of the catalogue: what a tenant can ask for by name.
 
 use chrono::{DateTime, Utc};
+use primitives::certificate::Grade;
 use sqlx::PgConnection;
 
 use crate::{Error, Result, repo};
@@ -32,6 +33,8 @@ pub struct Model {
     pub output_tokens_default: u32,
     /// The highest output limit a request may name.
     pub output_tokens_max: u32,
+    /// The grade of a request that names none; set when it is first registered.
+    pub grade_default: Grade,
     /// When it was first registered.
     pub created_at: DateTime<Utc>,
 }
@@ -67,7 +70,7 @@ pub struct Reasoning {
     pub close: String,
 }
 
-/// Registers a model, or replaces what is known of it; `created_at` stays.
+/// Registers a model, or replaces what is known of it; `grade_default` and `created_at` stay.
 pub async fn upsert(conn: &mut PgConnection, model: &Model) -> Result<()> {
     repo::model_upsert(conn, model).await
 }

@@ -93,6 +93,8 @@ mod tests {
             quantisation: "F16".into(),
             context_tokens: 1_000,
             slots: 1,
+            engine: String::new(),
+            features: vec![],
         };
         let mut measured = Measured::default();
         measured.first_token_ms.add(first_token_ms);

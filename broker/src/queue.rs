@@ -385,6 +385,7 @@ mod tests {
             cache_salt: None,
             prompt_blocks: vec![],
             pays_prompt: true,
+            grade: primitives::certificate::Grade::Exact,
             class: Class::Interactive,
             deadline,
         };

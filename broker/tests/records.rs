@@ -10,6 +10,7 @@ use broker::presence::{self, GAP_MAX, ModelShare, Presence, Unreported};
 use broker::provider::Provider;
 use broker::{Error, ask, job, join_token, lease, model, node, provider};
 use chrono::{DateTime, TimeDelta, Utc};
+use primitives::certificate::Grade;
 use primitives::clock::Clock;
 use primitives::id::{Ids, JobId, NodeId, ProviderId, ReplicaId, TenantId};
 use primitives::money::{AttoPrice, Currency, Nanos};
@@ -67,6 +68,7 @@ fn a_job(ids: &Ids, tenant_id: TenantId, key: Option<&str>) -> NewJob {
         api_key_id: Some(ids.next()),
         user_id: None,
         model: "spark-1".into(),
+        grade: Grade::Exact,
         class: Class::Interactive,
         idempotency_key: key.map(str::to_owned),
         body_sha256: [7; 32],
@@ -219,6 +221,7 @@ async fn a_model_is_replaced_but_keeps_its_birthday(pool: PgPool) {
         reasoning: Some(Reasoning { open: "<think>".into(), close: "</think>".into() }),
         output_tokens_default: 64,
         output_tokens_max: 256,
+        grade_default: Grade::Exact,
         created_at: start(),
     };
     model::upsert(&mut conn, &spark).await.unwrap();

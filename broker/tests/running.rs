@@ -6,9 +6,11 @@ use broker::ask::{Ask, AskPrices};
 use broker::job::{Class, EndReason, FailureCode, Job, JobEvent, Outcome};
 use broker::lease::LeaseOutcome;
 use broker::node::NodeSession;
+use broker::standing::Standing;
 use broker::{Broker, BrokerTask, JobStream, NodeLink, Refused, Settings, lease};
 use chrono::{DateTime, TimeDelta, Utc};
 use ed25519_dalek::{Signer, SigningKey};
+use primitives::certificate::Grade;
 use primitives::clock::Clock;
 use primitives::id::{AskId, JobId, NodeId, ProviderId, TenantId};
 use primitives::money::{AttoPrice, Currency};
@@ -45,6 +47,7 @@ fn job(n: u128) -> Job {
         cache_salt: None,
         prompt_blocks: vec![],
         pays_prompt: true,
+        grade: Grade::Exact,
         class: Class::Interactive,
         deadline: None,
     }
@@ -69,6 +72,8 @@ impl Peer {
             quantisation: "F16".into(),
             context_tokens: 100,
             slots,
+            engine: String::new(),
+            features: vec![],
         };
         let session = NodeSession {
             node_id,
@@ -91,6 +96,7 @@ impl Peer {
                 prices,
                 valid_from: DateTime::<Utc>::UNIX_EPOCH,
             }],
+            standing: Standing::exact("spark-1"),
         };
         Self { node_id, key, link: broker.connect(session).await.expect("a running broker") }
     }

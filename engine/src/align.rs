@@ -12,15 +12,14 @@ pub mod calls;
 pub mod certificate;
 pub mod compare;
 pub mod prompts;
-pub mod statistics;
 
 use std::path::Path;
 use std::sync::Arc;
 
+use primitives::certificate::{Agreement, Calls, POSITIONS_MIN};
 use primitives::node_protocol::Sampling;
 
-use crate::align::calls::Calls;
-use crate::align::compare::{Agreement, Text};
+use crate::align::compare::Text;
 use crate::align::prompts::{Prompt, Prompts};
 use crate::backend::llama::KvType;
 use crate::error::Error;
@@ -43,7 +42,7 @@ pub struct Effort {
 
 impl Effort {
     /// What a certificate takes.
-    pub const FULL: Self = Self { positions: 100_000, tool_requests: 4_000 };
+    pub const FULL: Self = Self { positions: POSITIONS_MIN as usize, tool_requests: 4_000 };
     /// A first look within a minute, while a node joins; it certifies nothing.
     pub const QUICK: Self = Self { positions: 3_000, tool_requests: 100 };
 }

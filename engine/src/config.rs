@@ -117,6 +117,9 @@ pub struct RunArgs {
     /// Join first with this one-time token, if the state folder holds no identity
     #[arg(long, env = "TOKENGRID_NODE_JOIN_TOKEN", hide_env_values = true)]
     pub join_token: Option<String>,
+    /// Certificates of `tokengrid-node align` that say how near to their originals the models are
+    #[arg(long, env = "TOKENGRID_NODE_CERTIFICATE", value_delimiter = ',')]
+    pub certificate: Vec<PathBuf>,
     /// How long running work may take to end after SIGTERM
     #[arg(long, env = "TOKENGRID_NODE_DRAIN_SECONDS", default_value_t = 30)]
     pub drain_seconds: u64,

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Instant;
 
+use primitives::certificate::Certificate;
 use primitives::id::{Ids, NodeId};
 use primitives::node_protocol::{FromNode, NodeDescriptor};
 use tokio::sync::watch;
@@ -12,6 +13,7 @@ use tokio::time::sleep;
 
 use crate::error::Error;
 use crate::node::backoff::{Backoff, SETTLED};
+use crate::node::connection::About;
 use crate::node::identity::{Identity, Membership};
 use crate::node::readiness::Readiness;
 use crate::node::serving::Serving;
@@ -38,6 +40,8 @@ pub struct Node {
     pub join_token: Option<String>,
     /// What it says of itself.
     pub descriptor: NodeDescriptor,
+    /// What it was certified for.
+    pub certificates: Vec<Certificate>,
     /// One for each model.
     pub engines: Vec<Arc<Serving>>,
     /// Where it tells whether it is ready.
@@ -54,7 +58,8 @@ pub async fn join(
     join_token: &str,
     descriptor: NodeDescriptor,
 ) -> Result<NodeId, Error> {
-    let mut connection = connection::connect(control_plane, identity, Some(join_token), descriptor).await?;
+    let about = About { descriptor, certificates: vec![] };
+    let mut connection = connection::connect(control_plane, identity, Some(join_token), about).await?;
     let node_id = connection.node_id;
     identity.joined(Membership { node_id, control_plane: control_plane.into() })?;
     connection.writer.send(&FromNode::Goodbye).await?;
@@ -67,11 +72,12 @@ impl Node {
     /// # Errors
     /// When the node is not let in at its first visit, an engine dies, or the state folder cannot be written.
     pub async fn run(self, ids: &Ids, mut draining: watch::Receiver<Option<Instant>>) -> Result<(), Error> {
-        let Self { mut identity, control_plane, join_token, descriptor, engines, readiness } = self;
+        let Self { mut identity, control_plane, join_token, descriptor, certificates, engines, readiness } = self;
         readiness.loaded(&engines);
+        let about = About { descriptor, certificates };
         let mut backoff = Backoff::new();
         while draining.borrow().is_none() {
-            let attempt = connection::connect(&control_plane, &identity, join_token.as_deref(), descriptor.clone());
+            let attempt = connection::connect(&control_plane, &identity, join_token.as_deref(), about.clone());
             let connected = tokio::select! {
                 connected = attempt => connected,
                 _ = draining.wait_for(Option::is_some) => return Ok(()),

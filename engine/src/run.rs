@@ -1,5 +1,6 @@
 //! The serving part of `tokengrid-node run`: the engines, the node around them, and their end.
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,6 +13,7 @@ use engine::node::serving::Serving;
 use engine::node::{Node, machine, watchdog};
 use engine::upstream::Key;
 use engine::{Upstream, UpstreamConfig, trial};
+use primitives::certificate::Certificate;
 use primitives::id::Ids;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -103,7 +105,8 @@ async fn serve(
     let join_token = args.join_token.clone().filter(|token| !token.is_empty());
     let watched = engines.clone();
     let readiness = readiness.clone();
-    let node = Node { identity, control_plane, join_token, descriptor, engines, readiness };
+    let certificates = args.certificate.iter().map(|path| certificate(path)).collect::<anyhow::Result<Vec<_>>>()?;
+    let node = Node { identity, control_plane, join_token, descriptor, certificates, engines, readiness };
     tokio::select! {
         ended = node.run(ids, draining) => Ok(ended?),
         model = watchdog::stuck(&watched, Duration::from_millis(args.step_ms_max)) => {
@@ -113,6 +116,11 @@ async fn serve(
             unsafe { libc::_exit(i32::from(BROKEN)) }
         }
     }
+}
+
+fn certificate(path: &Path) -> anyhow::Result<Certificate> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()))?;
+    serde_json::from_str(&text).with_context(|| format!("{} is no certificate of alignment", path.display()))
 }
 
 fn upstreams(args: &RunArgs, ids: &Ids) -> anyhow::Result<Vec<Upstream>> {

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use engine::align::certificate::{Cell, Certificate, Grade};
-use engine::align::{self, Alignment, Effort, Measuring};
-use engine::backend::llama::{self, KvType};
+use engine::align::{self, Alignment, Effort, Measuring, certificate};
+use engine::backend::llama;
 use engine::node::identity::Identity;
 use engine::node::machine;
 use engine::{Model, Upstream, UpstreamConfig, quantise};
+use primitives::certificate::{Cell, Certificate, Grade};
 use primitives::clock::Clock;
 use primitives::id::Ids;
 use serde_json::json;
@@ -65,16 +65,12 @@ pub fn align(args: &AlignArgs, ids: &Ids) -> anyhow::Result<bool> {
             let other = Arc::new(Model::load(model)?);
             let measuring = Measuring { effort, threads: threads(args.threads), kv: args.kv };
             let alignment = align::measure(&original, &other, &prompts, measuring, &mut show)?;
-            let mut features = llama::features();
-            if args.kv != KvType::F16 {
-                features.push(format!("KV_{}", args.kv.as_str().to_uppercase()));
-            }
             let measured = cell(&original, &other.sha256, &other.quantisation, llama::version());
-            (alignment, Cell { features, ..measured })
+            (alignment, Cell { features: llama::features_with(args.kv), ..measured })
         }
         (None, None) => bail!("what is to be measured? give --model or --upstream"),
     };
-    let certificate = Certificate::sign(cell, &alignment, Clock::system().now(), &identity);
+    let certificate = certificate::sign(cell, &alignment, Clock::system().now(), &identity);
     let text = serde_json::to_string_pretty(&certificate)?;
     if let Some(path) = &args.out {
         std::fs::write(path, &text).with_context(|| format!("cannot write {}", path.display()))?;
@@ -84,7 +80,7 @@ pub fn align(args: &AlignArgs, ids: &Ids) -> anyhow::Result<bool> {
     } else {
         tell(&certificate, &alignment);
     }
-    Ok(args.quick || certificate.body.grade > Grade::None)
+    Ok(args.quick || certificate.body.claimed > Grade::None)
 }
 
 /// Asks an engine beside this program. Its weights are those that its provider says, and what it uses of its chip is unknown.
@@ -149,7 +145,7 @@ fn tell(certificate: &Certificate, Alignment { agreement, calls }: &Alignment) {
         );
     }
     let body = &certificate.body;
-    println!("grade         {}, until {}", body.grade.as_str(), body.expires_at.format("%Y-%m-%d"));
+    println!("grade         {}, until {}", body.claimed.as_str(), body.expires_at.format("%Y-%m-%d"));
 }
 
 /// One line that is written over, where somebody looks.

@@ -66,13 +66,13 @@ pub use replica::letter::{BadLetter, Carried, Carrier, NotCarried};
 pub use replica::{Pace, Replica, ReplicaTask};
 pub use repo::{
     PAGE_MAX, account_totals, balance, balance_as_of, economics_records, link_groups, link_transfers, living_replicas,
-    loose_role, month_groups, open_holds, reference_groups, scales, statement, totals, totals_as_of, totals_at,
-    trial_balance, trial_balance_of, unsettled, usage_facts,
+    loose_role, month_groups, open_holds, payable_lines, provider_accounts, provider_total, reference_groups, scales,
+    statement, totals, totals_as_of, totals_at, trial_balance, trial_balance_of, unsettled, usage_facts,
 };
 pub use transfer::Kind;
 pub use view::{
-    AccountTotals, Balance, GroupLine, JournalGroup, Lot, Statement, StatementLine, TransferView, TrialRow, Unsettled,
-    UsageView,
+    AccountTotals, Balance, GroupLine, JournalGroup, Lot, PayableLine, PayablePage, ProviderAccount, Statement,
+    StatementLine, TransferView, TrialRow, Unsettled, UsageView,
 };
 pub use writer::{Closing, GroupRef, Writer, WriterTask, closing_reasons};
 

@@ -1,10 +1,12 @@
 //! What readers of the ledger see.
 
 mod journal;
+mod provider;
 mod statement;
 mod trial;
 
 pub use journal::{GroupLine, JournalGroup};
+pub use provider::{PayableLine, PayablePage, ProviderAccount};
 pub use statement::{Statement, StatementLine};
 pub use trial::{AccountTotals, TrialRow, Unsettled};
 

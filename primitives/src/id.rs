@@ -99,6 +99,10 @@ ids! {
     ApiKeyId = "key";
     /// A provider's price for a model on a node.
     AskId = "ask";
+    /// What can serve a model: its weights on an engine and a chip.
+    CellId = "cell";
+    /// A signed statement of a cell's alignment.
+    CertificateId = "cert";
     /// A code on its way to an address, to prove it.
     EmailChallengeId = "chal";
     /// One unit of work: a request that becomes tokens and money.

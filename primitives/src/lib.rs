@@ -2,6 +2,7 @@
 //!
 //! No business rules live here, and nothing here knows a room. What a room alone needs stays in that room.
 
+pub mod certificate;
 pub mod chat_template;
 pub mod clock;
 pub mod grammar;

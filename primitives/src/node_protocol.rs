@@ -15,6 +15,7 @@
 //!  │ TOKENS … ─────────────────────▶│   where texts are to be embedded: EMBED and EMBEDDING …
 //!  │ FINISHED (receipt) or FAILED ─▶│
 //!  │◀──── CANCEL, whenever the job is no longer wanted
+//!  │◀──── DRAIN, when the node's provider wants it to leave
 //!  │ GOODBYE ──────────────────────▶│   draining: no more offers, running work ends first
 //! ```
 //!
@@ -23,18 +24,22 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::certificate::Certificate;
 use crate::grammar::Grammar;
 use crate::id::{JobId, NodeId};
 use crate::kv_block::BlockName;
 
 /// The version both sides must speak.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// The longest message either side reads. *Units*: bytes.
 pub const MESSAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// The most blocks that one heartbeat tells of, for each model; the rest waits for the next.
 pub const BLOCK_NEWS_MAX: usize = 1024;
+
+/// The most certificates that one HELLO brings.
+pub const CERTIFICATES_MAX: usize = 32;
 
 /// What a node signs to prove its key: this, the nonce's bytes, then its public key's bytes.
 pub const PROOF_CONTEXT: &[u8] = b"tokengrid node proof v1\n";
@@ -138,6 +143,8 @@ pub enum ToNode {
         /// Each as token ids of the model's registered tokenizer; those that no other node has delivered the vectors of.
         texts: Vec<Vec<u32>>,
     },
+    /// The node is to drain: it gets no more offers, running work ends first, then it leaves.
+    Drain,
     /// The job is no longer wanted; its sequence is freed at once and nothing more is sent for it.
     Cancel {
         /// Which job.
@@ -156,6 +163,9 @@ pub struct Hello {
     pub credential: Credential,
     /// What it is.
     pub descriptor: NodeDescriptor,
+    /// What it was certified for, at most [`CERTIFICATES_MAX`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub certificates: Vec<Certificate>,
 }
 
 /// How a node is known.
@@ -233,6 +243,13 @@ pub struct ServedModel {
     pub context_tokens: u32,
     /// Sequences decoded at once.
     pub slots: u32,
+    /// The engine that serves it, with its version, such as `llama.cpp 0.1.161`.
+    #[serde(default)]
+    pub engine: String,
+    /// What of the chip that engine uses, such as `AVX512_VNNI`, and how its caches are stored where that is not in 16 bits; none of an engine beside
+    /// the node, which does not tell.
+    #[serde(default)]
+    pub features: Vec<String>,
 }
 
 /// What a node is doing.

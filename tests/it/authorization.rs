@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use serde_json::{Value, json};
-use tests::client::{Answer, Client};
+use tests::client::Client;
 use tests::model::workspace;
 use tests::system::TestSystem;
 
@@ -21,29 +21,57 @@ enum Who {
     Tenant,
     /// A tenant's person; no program.
     TenantPerson,
+    /// A provider's owner.
+    Provider,
+    /// Who looks after the platform.
+    Operator,
+    /// A provider's owner for what is theirs, or an operator.
+    Steward,
 }
 
 /// Every field of a query, a mutation and a subscription. A new one is refused by the test below until it stands here.
-const FIELDS: [(&str, Who); 20] = [
+const FIELDS: [(&str, Who); 41] = [
     ("apiKeyCreate", Who::TenantPerson),
     ("apiKeyRevoke", Who::TenantPerson),
     ("apiKeys", Who::Tenant),
+    ("askPublish", Who::Provider),
+    ("asks", Who::Steward),
     ("balance", Who::Tenant),
+    ("cellResume", Who::Operator),
+    ("cellSuspend", Who::Operator),
+    ("cells", Who::Steward),
+    ("certificateAdd", Who::Operator),
     ("job", Who::Tenant),
     ("jobCancel", Who::Tenant),
     ("jobSubmit", Who::Tenant),
     ("jobTokens", Who::Tenant),
     ("jobs", Who::Tenant),
+    ("joinTokenCreate", Who::Provider),
+    ("joinTokenRevoke", Who::Provider),
+    ("joinTokens", Who::Provider),
     ("me", Who::Anybody),
     ("models", Who::Caller),
+    ("nodeDrain", Who::Steward),
+    ("nodeHistory", Who::Steward),
+    ("nodeRename", Who::Steward),
+    ("nodeResume", Who::Operator),
+    ("nodeRetire", Who::Provider),
+    ("nodeSuspend", Who::Operator),
     ("nodes", Who::Caller),
     ("passwordReset", Who::Anybody),
     ("passwordResetRequest", Who::Anybody),
+    ("provider", Who::Provider),
+    ("providerBalance", Who::Provider),
+    ("providerNodes", Who::Provider),
+    ("providerStatement", Who::Provider),
+    ("providerTransfers", Who::Provider),
     ("receipt", Who::Tenant),
     ("sessionCreate", Who::Anybody),
     ("usage", Who::Tenant),
     ("userSignUp", Who::Anybody),
     ("userVerify", Who::Anybody),
+    // Late, since it makes a provider's owner of whoever tries it.
+    ("providerCreate", Who::Person),
     // The last, since it ends the session that it is tried with.
     ("sessionEnd", Who::Person),
 ];
@@ -71,18 +99,18 @@ async fn every_field_is_open_to_those_it_is_for_and_to_nobody_else() {
         ("a program", system.client(), &[Who::Anybody, Who::Caller, Who::Tenant]),
         (
             "the tenant's owner",
-            signed_in(&system, &owner.email, &password(&owner.password)).await,
+            system.signed_in(&owner.email, &password(&owner.password)).await,
             &[Who::Anybody, Who::Caller, Who::Person, Who::Tenant, Who::TenantPerson],
         ),
         (
             "a provider",
-            signed_in(&system, &provider.email, &password(&provider.password)).await,
-            &[Who::Anybody, Who::Caller, Who::Person],
+            system.signed_in(&provider.email, &password(&provider.password)).await,
+            &[Who::Anybody, Who::Caller, Who::Person, Who::Provider, Who::Steward],
         ),
         (
             "an operator",
-            signed_in(&system, &operator.email, &password(&operator.password)).await,
-            &[Who::Anybody, Who::Caller, Who::Person],
+            system.signed_in(&operator.email, &password(&operator.password)).await,
+            &[Who::Anybody, Who::Caller, Who::Person, Who::Operator, Who::Steward],
         ),
     ];
     for (who, caller, may) in callers {
@@ -114,15 +142,6 @@ async fn code_of(caller: &Client, operation: &str, query: &str) -> Option<String
         _ => caller.graphql(query, json!({})).await,
     };
     answer["errors"][0]["extensions"]["code"].as_str().map(str::to_owned)
-}
-
-async fn signed_in(system: &TestSystem, email: &str, password: &str) -> Client {
-    const SIGN_IN: &str = "mutation($input: SessionCreateInput!) { sessionCreate(input: $input) { refusal { code } } }";
-    let input = json!({"email": email, "password": password});
-    let body = json!({"query": SIGN_IN, "variables": {"input": input}}).to_string();
-    let answer: Answer = system.stranger().post_raw("/graphql", body).await.ok();
-    let token = answer.session().unwrap_or_else(|| panic!("{email} was not signed in: {}", answer.body));
-    system.stranger().with_key(token)
 }
 
 /// Each field of the schema's roots, with the operation that it belongs to.

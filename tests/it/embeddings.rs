@@ -186,6 +186,8 @@ fn served() -> ServedModel {
         quantisation: "F32".to_owned(),
         context_tokens: 128,
         slots: 1,
+        engine: "llama.cpp fake".to_owned(),
+        features: vec![],
     }
 }
 

@@ -30,6 +30,8 @@ mod forms;
 #[cfg(test)]
 mod graphql;
 #[cfg(test)]
+mod market;
+#[cfg(test)]
 mod model;
 #[cfg(test)]
 mod money;

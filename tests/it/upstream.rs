@@ -2,15 +2,19 @@
 
 use std::time::Duration;
 
+use engine::node::machine;
 use engine::upstream::UpstreamConfig;
 use engine::{Event, Refused, Upstream};
+use primitives::certificate::{Cell, Grade};
 use primitives::clock::Clock;
 use primitives::grammar::Grammar;
 use primitives::id::Ids;
 use primitives::node_protocol::{FinishReason, Sampling, Terms, Work};
 use serde_json::{Value, json};
 use tests::books;
+use tests::certificate::certificate;
 use tests::client::{ask, streamed};
+use tests::fake_node::new_key;
 use tests::fake_upstream::{FakeUpstream, Manner, Part, Turn, end, event, piece, piece_of, usage};
 use tests::model;
 use tests::node::NodeSettings;
@@ -94,6 +98,28 @@ fn failed(outcome: &Outcome, text: &str, message: &str) {
     assert_eq!(outcome.text, text);
 }
 
+/// A system whose one node drives this engine, which an operator trusts to be exact.
+async fn system_over(fake: &FakeUpstream) -> TestSystem {
+    let mut system = TestSystem::builder().start().await;
+    let weights = model::served(1);
+    let cell = Cell {
+        reference_sha256: weights.weights_sha256.clone(),
+        weights_sha256: weights.weights_sha256,
+        quantisation: weights.quantisation,
+        engine: "vLLM 0.0.0".to_owned(),
+        chip: machine::chip().unwrap_or_else(|| std::env::consts::ARCH.to_owned()),
+        features: vec![],
+    };
+    let document = serde_json::to_string(&certificate(&new_key(), cell, 100_000, Grade::Exact)).unwrap();
+    let mutation = "mutation ($input: CertificateAddInput!) { certificateAdd(input: $input) { cells { state } refusal { code } } }";
+    let operator = &system.demo.operator;
+    let operator = system.signed_in(&operator.email, operator.password.as_deref().unwrap()).await;
+    let added = operator.graphql(mutation, json!({"input": {"document": document}})).await;
+    assert_eq!(added["data"]["certificateAdd"]["cells"], json!([{"state": "CERTIFIED"}]), "{added}");
+    system.add_node(&NodeSettings::default().upstream(&fake.url())).await;
+    system
+}
+
 #[tokio::test]
 async fn a_completion_from_an_upstream_is_billed_by_the_tokens_that_came() {
     let fake = FakeUpstream::start("vllm").await;
@@ -104,7 +130,7 @@ async fn a_completion_from_an_upstream_is_billed_by_the_tokens_that_came() {
         end("stop"),
         usage(900, 800),
     ]);
-    let system = TestSystem::builder().node(NodeSettings::default().upstream(&fake.url())).start().await;
+    let system = system_over(&fake).await;
     let client = system.client();
     let whole = client.chat(&ask("Hello")).await.ok();
     assert_eq!((whole.text(), whole.finish_reason()), ("Hi \u{4f60}", "stop"));
@@ -126,7 +152,7 @@ async fn a_completion_from_an_upstream_is_billed_by_the_tokens_that_came() {
 async fn a_stream_that_an_upstream_cuts_goes_on_at_another_node() {
     let fake = FakeUpstream::start("vllm").await;
     fake.answer([piece("4"), Part::Cut]);
-    let mut system = TestSystem::builder().node(NodeSettings::default().upstream(&fake.url())).start().await;
+    let mut system = system_over(&fake).await;
     let question = ask("What is 12 + 30?").max_tokens(40);
     let mut stream = system.client().stream(&streamed(&question)).await;
     assert_eq!(stream.text_of(1).await, "4");

@@ -94,6 +94,7 @@ pub fn hello(token: &str, key: &SigningKey) -> Hello {
         protocol: VERSION,
         credential: Credential::Join { token: token.to_owned(), public_key },
         descriptor: descriptor(model::served(4)),
+        certificates: vec![],
     }
 }
 
@@ -105,7 +106,7 @@ pub fn descriptor(served: ServedModel) -> NodeDescriptor {
         chip: "none".to_owned(),
         threads: 1,
         memory_bytes: 1 << 30,
-        engine: "fake".to_owned(),
+        engine: "llama.cpp fake".to_owned(),
         version: "0.0.0".to_owned(),
         models: vec![served],
     }
@@ -156,11 +157,15 @@ impl FakeNode {
 
     /// Joins with a token of its own, to serve this model.
     pub async fn join_serving(system: &TestSystem, served: ServedModel) -> Self {
+        Self::join_as(system, |hello, _| Hello { descriptor: descriptor(served), ..hello }).await
+    }
+
+    /// Joins with a token of its own, saying of itself what `say` makes of an honest greeting.
+    pub async fn join_as(system: &TestSystem, say: impl FnOnce(Hello, &SigningKey) -> Hello) -> Self {
         let key = new_key();
         let token = system.join_token(TimeDelta::hours(1)).await;
         let mut socket = NodeSocket::dial(system.control_plane.address).await;
-        let hello = Hello { descriptor: descriptor(served), ..hello(&token, &key) };
-        let answer = socket.introduce(hello, &key).await;
+        let answer = socket.introduce(say(hello(&token, &key), &key), &key).await;
         Self::welcomed(socket, key, &answer)
     }
 
@@ -168,7 +173,7 @@ impl FakeNode {
     pub async fn reconnect(address: SocketAddr, id: NodeId, key: SigningKey) -> Self {
         let mut socket = NodeSocket::dial(address).await;
         let credential = Credential::Known { node_id: id };
-        let hello = Hello { protocol: VERSION, credential, descriptor: descriptor(model::served(4)) };
+        let hello = Hello { credential, ..hello("", &key) };
         let answer = socket.introduce(hello, &key).await;
         Self::welcomed(socket, key, &answer)
     }

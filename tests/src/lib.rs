@@ -8,6 +8,7 @@
 
 pub mod bench;
 pub mod books;
+pub mod certificate;
 pub mod client;
 pub mod control_plane;
 pub mod database;

@@ -32,6 +32,9 @@ pub fn served(slots: u32) -> ServedModel {
         quantisation: text(&manifest["quantisation"]),
         context_tokens: context.expect("the manifest has the context's length"),
         slots,
+        // It runs the model's own weights as the bundled engine does, by its word.
+        engine: "llama.cpp fake".to_owned(),
+        features: vec![],
     }
 }
 

@@ -9,6 +9,7 @@ use primitives::clock::Clock;
 use primitives::id::{Ids, ProviderId};
 use secrecy::ExposeSecret;
 use serde::Deserialize;
+use serde_json::json;
 use sqlx::{PgConnection, PgPool};
 
 use crate::books;
@@ -153,6 +154,25 @@ impl TestSystem {
         let token = self.join_token(TimeDelta::hours(1)).await;
         let state_dir = self.folder.join(format!("node-{}", self.nodes.len() + 1));
         self.start_node(settings, state_dir, Some(token)).await;
+    }
+
+    /// A person who signed in.
+    pub async fn signed_in(&self, email: &str, password: &str) -> Client {
+        const SIGN_IN: &str =
+            "mutation($input: SessionCreateInput!) { sessionCreate(input: $input) { refusal { code } } }";
+        let body = json!({"query": SIGN_IN, "variables": {"input": {"email": email, "password": password}}});
+        let answer = self.stranger().post_raw("/graphql", body.to_string()).await.ok();
+        let token = answer.session().unwrap_or_else(|| panic!("{email} was not signed in: {}", answer.body));
+        self.stranger().with_key(token)
+    }
+
+    /// Joins a machine by `tokengrid-node join` with this token, and then lets it run.
+    pub async fn join_and_run(&mut self, token: &str, settings: &NodeSettings) {
+        let state_dir = self.folder.join(format!("node-{}", self.nodes.len() + 1));
+        let (address, kept) = (format!("http://{}", self.control_plane.address), state_dir.display().to_string());
+        let args = ["join", "--control-plane", &address, "--token", token, "--state-dir", &kept, "--json"];
+        output_of("tokengrid-node", &args, &path_only()).await;
+        self.start_node(settings, state_dir, None).await;
     }
 
     /// Starts another replica of the control plane on the same database, with a node of its own.

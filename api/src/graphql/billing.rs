@@ -12,6 +12,7 @@ use ledger::Code;
 use primitives::money::{self, AttoPrice};
 use sqlx::PgConnection;
 
+use super::cell::{Grade, grade};
 use super::paging::{self, Page};
 use super::receipt::UnitPrice;
 use super::scalar::{BigInt, Decimal, Money};
@@ -69,6 +70,8 @@ pub struct Model {
     kind: ModelKind,
     /// Prompt and output together.
     context_tokens: BigInt,
+    /// The grade of a request that names none.
+    grade: Grade,
     /// The highest output limit of a request.
     output_tokens_max: BigInt,
     /// What the prompt costs; null when the model is not for sale.
@@ -162,6 +165,7 @@ async fn priced(
         name: model.name,
         kind: model.kind.into(),
         context_tokens: model.context_tokens.into(),
+        grade: grade(model.grade_default),
         output_tokens_max: model.output_tokens_max.into(),
         input_price: prices.as_ref().map(|prices| unit(prices.input.price)),
         cached_input_price: prices.as_ref().and_then(|prices| Some(unit(prices.cached_input?.price))),

@@ -8,6 +8,7 @@ use primitives::id::{JobId, TenantId};
 use primitives::money;
 use sqlx::PgConnection;
 
+use super::cell::{Grade, grade};
 use super::paging::{self, Page};
 use super::scalar::{BigInt, Money, id};
 use super::{caller, view};
@@ -24,6 +25,8 @@ pub struct Job {
     pub id: ID,
     /// The model's name.
     pub model: String,
+    /// The lowest grade that it took.
+    pub grade: Grade,
     /// How far it is.
     pub status: JobStatus,
     /// Why the output ended, once it did well.
@@ -172,6 +175,7 @@ impl From<JobRecord> for Job {
         let money = |amount| money::Money { amount, currency: job.currency }.into();
         Self {
             id: job.job_id.into(),
+            grade: grade(job.grade),
             status: job.status.into(),
             finish_reason: job.finish_reason.map(FinishReason::from),
             error_code: job.error_code,

@@ -9,6 +9,7 @@ use primitives::id::{JobId, PriceId};
 use primitives::money::{self, Currency, Nanos};
 use sqlx::PgConnection;
 
+use super::cell::{Grade, grade};
 use super::job::{FinishReason, JobStatus, find, prompt_tokens_charged};
 use super::scalar::{BigInt, Decimal, Money, id};
 use super::{caller, view};
@@ -35,6 +36,10 @@ pub struct Receipt {
     completion_tokens: BigInt,
     /// What was counted, its price and what that makes; none while the job runs.
     lines: Vec<ReceiptLine>,
+    /// The lowest grade that the job took.
+    grade_asked: Grade,
+    /// The lowest grade of the cells that worked on it; none before the first.
+    grade: Option<Grade>,
     /// What was held for the worst case when the job began.
     hold: Money,
     /// What the job cost: the lines' sum.
@@ -135,6 +140,8 @@ pub struct ReceiptSegment {
     epoch: i32,
     /// Which node.
     node_id: ID,
+    /// The grade of its cell.
+    grade: Option<Grade>,
     /// Tokens delivered by it, once the job has ended.
     tokens: Option<BigInt>,
     /// How its part ended, such as `done` or `lost`.
@@ -212,6 +219,8 @@ impl Receipt {
             completion_tokens: job.output_tokens.unwrap_or_default().into(),
             lines,
             total: money(job.charge.unwrap_or(Nanos::ZERO)),
+            grade_asked: grade(job.grade),
+            grade: segments.iter().filter_map(|segment| segment.grade).min(),
             hold: money(job.hold),
             hold_released: released.map_err(|error| Error::Internal(error.into()))?.map(money),
             block: settlement.map(|transfer| transfer.block.into()),
@@ -252,6 +261,7 @@ impl ReceiptSegment {
         Self {
             epoch: i32::try_from(lease.epoch).unwrap_or(i32::MAX),
             node_id: lease.node_id.into(),
+            grade: lease.grade.map(grade),
             tokens: job_ended.then_some(BigInt(charged)),
             outcome: lease.outcome.map(|outcome| outcome.as_str().to_owned()),
             granted_at: lease.granted_at,

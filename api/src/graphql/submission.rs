@@ -6,6 +6,7 @@ use primitives::prompt::Message;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
+use super::cell::Grade;
 use super::job::{Job, find};
 use super::output::Outputs;
 use super::refusal::{Refusal, answer, refused_payloads};
@@ -41,6 +42,9 @@ pub struct JobSubmitInput {
     temperature: Option<f64>,
     /// The same seed and request give the same output; one is chosen when absent.
     seed: Option<BigInt>,
+    /// The lowest grade of a cell that may do it; never less is given. The model's own default when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    grade: Option<Grade>,
     /// Up to 4 texts of 1 to 256 bytes that end the output and are not part of it.
     stop: Option<Vec<String>>,
     /// Your word for "the same request", up to 255 bytes: sent again, it gives the same job and charges nothing.
@@ -174,6 +178,7 @@ impl JobSubmitInput {
             grammar: None,
             logprobs: None,
             choices: 1,
+            grade: self.grade.map(Into::into),
             output_tokens_max: tokens.flatten(),
             stop,
             sampling: Sampling { temperature: temperature as f32, ..Sampling::greedy() },
@@ -207,6 +212,7 @@ mod tests {
             max_tokens: None,
             temperature: None,
             seed: None,
+            grade: None,
             stop: None,
             idempotency_key: None,
         }

@@ -60,7 +60,7 @@ impl Inference {
             idempotency_key: request.idempotency_key,
             body_sha256: request.body_sha256,
             hold: billing::charge::embedding(price, prompt_tokens)?.total,
-            ..self.draft(payer, &request.model, prompt_tokens, price.id, now)
+            ..self.draft(payer, &entry.model, prompt_tokens, price.id, now)
         };
         if self.record(&job).await?.is_some() {
             return Err(Error::Conflict(
@@ -99,6 +99,7 @@ impl Inference {
             cache_salt: None,
             prompt_blocks: vec![],
             pays_prompt: true,
+            grade: job.grade,
             class: job.class,
             deadline: None,
         });

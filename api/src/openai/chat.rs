@@ -46,6 +46,7 @@ fn read(wire: &ChatRequest, body: &[u8], idempotency_key: Option<String>) -> Res
         grammar: wire.grammar()?,
         logprobs: wire.logprobs()?,
         choices: wire.drawing.choices()?,
+        grade: wire.drawing.grade()?,
         output_tokens_max: wire.output_tokens_max()?,
         stop: wire.drawing.stops()?,
         sampling: wire.drawing.sampling()?,

@@ -85,6 +85,7 @@ impl CompletionRequest {
             prompt: prompt(&self.prompt)?,
             grammar: None,
             logprobs: logprobs.transpose()?,
+            grade: self.drawing.grade()?,
             choices,
             output_tokens_max: Some(drawing::output_tokens("max_tokens", self.max_tokens.unwrap_or(OUTPUT_TOKENS))?),
             stop: self.drawing.stops()?,

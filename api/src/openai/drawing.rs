@@ -1,5 +1,6 @@
 //! How an answer's tokens are drawn, when it ends and how it comes: what all routes that generate ask alike.
 
+use primitives::certificate::Grade;
 use primitives::node_protocol::Sampling;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -32,6 +33,14 @@ pub struct Drawing {
     stream_options: Option<StreamOptions>,
     #[expect(dead_code, reason = "accepted and ignored, as OpenAI documents it: a label of the end user")]
     user: Option<String>,
+    x_tokengrid: Option<Extension>,
+}
+
+/// What we take beside what OpenAI has.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Extension {
+    grade: Option<Grade>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -59,6 +68,14 @@ impl Drawing {
     /// True when the stream's last chunk is to tell the usage.
     pub fn include_usage(&self) -> bool {
         self.stream_options.as_ref().is_some_and(|options| options.include_usage)
+    }
+
+    /// The lowest grade that is taken, if one is named.
+    pub fn grade(&self) -> Result<Option<Grade>, Error> {
+        match self.x_tokengrid.as_ref().and_then(|extension| extension.grade) {
+            Some(Grade::None) => Err(Error::invalid("x_tokengrid.grade", "`grade` must be `exact`, `near` or `eco`.")),
+            grade => Ok(grade),
+        }
     }
 
     /// How many answers are wanted.

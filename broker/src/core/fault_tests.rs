@@ -198,7 +198,11 @@ impl Faulty {
             ToNode::Cancel { job_id, epoch } => {
                 peer.runs.retain(|run| (super::world::job_id(run.job), run.epoch) != (job_id, epoch));
             }
-            ToNode::Embed { .. } | ToNode::Challenge { .. } | ToNode::Welcome { .. } | ToNode::Refused { .. } => {}
+            ToNode::Embed { .. }
+            | ToNode::Challenge { .. }
+            | ToNode::Welcome { .. }
+            | ToNode::Refused { .. }
+            | ToNode::Drain => {}
         }
     }
 

@@ -36,7 +36,7 @@ impl Core {
                     due: ticket.due,
                     avoid: &entry.failed_on,
                 };
-                placement::choose(cells(), need, now, self.settings.first_token_prior)
+                placement::choose(self.fleet.eligible(&entry.job), need, now, self.settings.first_token_prior)
             });
             chosen.is_some()
         })?;
@@ -62,11 +62,12 @@ impl Core {
         let provider_id = node.provider_id;
         let Some(cell) = self.fleet.cell_mut(node_id, &model) else { return };
         let holder = Holder { node_id, provider_id, epoch, prices: cell.prices, slots: cell.slots };
+        let grade = self.fleet.grade(node_id, &model);
         let Some(entry) = self.jobs.get_mut(&job_id) else { return };
         entry.epoch = epoch;
         entry.phase = Phase::Granted { holder, at: now, lost: false };
         self.timers.set(Wake::Job(job_id), entry.due(&self.settings));
-        self.outputs.push(Output::Grant(GrantedLease { job_id, epoch, node_id, provider_id, granted_at: now }));
+        self.outputs.push(Output::Grant(GrantedLease { job_id, epoch, node_id, provider_id, grade, granted_at: now }));
     }
 
     /// A node leaves the job to others; one that had taken it breaks its word.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use primitives::certificate::Grade;
 use primitives::id::{AskId, JobId, NodeId, ProviderId, TenantId};
 use primitives::money::{AttoPrice, Currency};
 use primitives::node_protocol::{
@@ -17,6 +18,7 @@ use crate::job::{Class, Job, JobEvent};
 use crate::lease::{EndedLease, GrantedLease};
 use crate::node::NodeSession;
 use crate::presence::Presence;
+use crate::standing::Standing;
 use crate::{Refused, Settings};
 
 pub const MODEL: &str = "spark-1";
@@ -58,6 +60,7 @@ pub fn job(n: u128) -> Job {
         cache_salt: None,
         prompt_blocks: vec![],
         pays_prompt: true,
+        grade: Grade::Exact,
         class: Class::Interactive,
         deadline: None,
     }
@@ -74,6 +77,8 @@ pub fn session(n: u128, slots: u32) -> NodeSession {
         quantisation: "F16".into(),
         context_tokens: 100,
         slots,
+        engine: String::new(),
+        features: vec![],
     };
     NodeSession {
         node_id: node(n),
@@ -90,6 +95,7 @@ pub fn session(n: u128, slots: u32) -> NodeSession {
             models: vec![served],
         },
         asks: vec![Ask { id: AskId(Uuid::nil()), node_id: node(n), model: MODEL.into(), prices, valid_from }],
+        standing: Standing::exact(MODEL),
     }
 }
 

@@ -100,6 +100,9 @@ impl Dispatcher {
                     self.drop_node(now, key.node_id);
                 }
             }
+            Command::Appraise(node_id, asks, standing) => self.core.appraise(now, node_id, &asks, standing),
+            Command::Drain(node_id) => self.core.drain(now, node_id),
+            Command::Expel(node_id) => self.drop_node(now, node_id),
             Command::Recorded(answers) => answers.into_iter().for_each(|answer| self.recorded(now, answer)),
             Command::Models(reply) => drop(reply.send(self.core.models())),
             Command::Nodes(reply) => drop(reply.send(self.core.nodes())),

@@ -1,6 +1,7 @@
 //! A job's record: what was asked, under which prices, and how it ended.
 
 use chrono::{DateTime, Utc};
+use primitives::certificate::Grade;
 use primitives::id::{ApiKeyId, JobId, PriceId, ProjectId, ReplicaId, TenantId, UserId};
 use primitives::money::{Currency, Nanos};
 use sqlx::PgConnection;
@@ -26,6 +27,8 @@ pub struct NewJob {
     pub user_id: Option<UserId>,
     /// The model's name in the catalogue.
     pub model: String,
+    /// The lowest grade that it takes.
+    pub grade: Grade,
     /// How urgent.
     pub class: Class,
     /// The caller's word for "the same request", unique for the tenant.
@@ -69,6 +72,8 @@ pub struct JobRecord {
     pub user_id: Option<UserId>,
     /// The model's name in the catalogue.
     pub model: String,
+    /// The lowest grade that it takes.
+    pub grade: Grade,
     /// How urgent.
     pub class: Class,
     /// How far it is.

@@ -1,6 +1,7 @@
 //! Jobs on record.
 
 use chrono::{DateTime, Utc};
+use primitives::certificate::Grade;
 use primitives::id::{ApiKeyId, JobId, PriceId, ProjectId, ReplicaId, TenantId, UserId};
 use primitives::money::Nanos;
 use sqlx::PgConnection;
@@ -17,6 +18,7 @@ struct JobRow {
     api_key_id: Option<ApiKeyId>,
     user_id: Option<UserId>,
     model: String,
+    grade: String,
     class: String,
     status: String,
     idempotency_key: Option<String>,
@@ -47,6 +49,7 @@ impl TryFrom<JobRow> for JobRecord {
         let reasons = [EndReason::Stop, EndReason::Length, EndReason::Cancelled];
         let reason = |word: String| row.word("finish_reason", &word, &reasons, EndReason::as_str);
         Ok(Self {
+            grade: row.word("grade", &job.grade, &Grade::SERVED, Grade::as_str)?,
             class: row.word("class", &job.class, &[Class::Interactive, Class::Batch], Class::as_str)?,
             status: row.word("status", &job.status, &JobStatus::ALL, JobStatus::as_str)?,
             body_sha256: row.bytes("body_sha256", job.body_sha256)?,
@@ -83,7 +86,7 @@ macro_rules! select_jobs {
         sqlx::query_as!(
             JobRow,
             r#"SELECT job_id AS "job_id: JobId", tenant_id AS "tenant_id: TenantId", project_id AS "project_id: ProjectId",
-                 api_key_id AS "api_key_id: ApiKeyId", user_id AS "user_id: UserId", model, class, status,
+                 api_key_id AS "api_key_id: ApiKeyId", user_id AS "user_id: UserId", model, grade, class, status,
                  idempotency_key, body_sha256, prompt_tokens, output_tokens_max, output_tokens, finish_reason,
                  error_code, first_job_id AS "first_job_id: JobId", cached_tokens, input_price_id AS "input_price_id: PriceId",
                  cached_input_price_id AS "cached_input_price_id: PriceId", output_price_id AS "output_price_id: PriceId", currency, hold_nanos AS "hold_nanos: Nanos", charge_nanos AS "charge_nanos: Nanos", received_at,
@@ -96,10 +99,10 @@ macro_rules! select_jobs {
 
 pub(crate) async fn job_insert(conn: &mut PgConnection, job: &NewJob) -> Result<()> {
     let inserted = sqlx::query!(
-        "INSERT INTO broker.jobs (job_id, tenant_id, project_id, api_key_id, user_id, model, class, status,
+        "INSERT INTO broker.jobs (job_id, tenant_id, project_id, api_key_id, user_id, model, class, status, grade,
            idempotency_key, body_sha256, prompt_tokens, output_tokens_max, input_price_id, output_price_id, currency,
            hold_nanos, received_at, replica_id, first_job_id, cached_input_price_id)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, 'admitted', $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, 'admitted', $20, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)
          ON CONFLICT ON CONSTRAINT jobs_idempotency_key_unique DO NOTHING",
         job.job_id.0,
         job.tenant_id.0,
@@ -120,6 +123,7 @@ pub(crate) async fn job_insert(conn: &mut PgConnection, job: &NewJob) -> Result<
         job.replica_id.0,
         job.first_job_id.map(|id| id.0),
         job.cached_input_price_id.map(|id| id.0),
+        job.grade.as_str(),
     )
     .execute(&mut *conn)
     .await?;

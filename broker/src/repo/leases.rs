@@ -1,6 +1,7 @@
 //! Leases and receipts on record.
 
 use chrono::{DateTime, Utc};
+use primitives::certificate::Grade;
 use primitives::id::{JobId, NodeId, ProviderId, ReplicaId};
 use sqlx::PgConnection;
 use sqlx::types::Json;
@@ -19,12 +20,13 @@ pub(crate) async fn leases_insert(conn: &mut PgConnection, leases: &[GrantedLeas
     let epochs: Vec<i64> = leases.iter().map(|lease| i64::from(lease.epoch)).collect();
     let node_ids: Vec<Uuid> = leases.iter().map(|lease| lease.node_id.0).collect();
     let provider_ids: Vec<Uuid> = leases.iter().map(|lease| lease.provider_id.0).collect();
+    let grades: Vec<Option<&str>> = leases.iter().map(|lease| lease.grade.map(Grade::as_str)).collect();
     let granted_at: Vec<DateTime<Utc>> = leases.iter().map(|lease| lease.granted_at).collect();
     let recorded = sqlx::query!(
-        r#"INSERT INTO broker.leases (job_id, epoch, node_id, provider_id, granted_at)
-           SELECT grants.job_id, grants.epoch, grants.node_id, grants.provider_id, grants.granted_at
-           FROM unnest($1::uuid[], $2::bigint[], $3::uuid[], $4::uuid[], $5::timestamptz[])
-             AS grants (job_id, epoch, node_id, provider_id, granted_at)
+        r#"INSERT INTO broker.leases (job_id, epoch, node_id, provider_id, granted_at, grade)
+           SELECT grants.job_id, grants.epoch, grants.node_id, grants.provider_id, grants.granted_at, grants.grade
+           FROM unnest($1::uuid[], $2::bigint[], $3::uuid[], $4::uuid[], $5::timestamptz[], $6::text[])
+             AS grants (job_id, epoch, node_id, provider_id, granted_at, grade)
            WHERE grants.epoch - 1 = (
              SELECT coalesce(max(leases.epoch), 0)
              FROM broker.leases
@@ -38,6 +40,7 @@ pub(crate) async fn leases_insert(conn: &mut PgConnection, leases: &[GrantedLeas
         &node_ids,
         &provider_ids,
         &granted_at,
+        &grades as _,
     )
     .fetch_all(conn)
     .await?;
@@ -114,7 +117,7 @@ pub(crate) async fn leases_abandon(conn: &mut PgConnection, replica_id: ReplicaI
 
 pub(crate) async fn leases_of(conn: &mut PgConnection, job_id: JobId) -> Result<Vec<Lease>> {
     let rows = sqlx::query!(
-        r#"SELECT epoch, node_id AS "node_id: NodeId", provider_id AS "provider_id: ProviderId", granted_at, ended_at,
+        r#"SELECT epoch, node_id AS "node_id: NodeId", provider_id AS "provider_id: ProviderId", grade, granted_at, ended_at,
              outcome, output_tokens
            FROM broker.leases
            WHERE job_id = $1
@@ -131,6 +134,7 @@ pub(crate) async fn leases_of(conn: &mut PgConnection, job_id: JobId) -> Result<
             epoch: row.number("epoch", lease.epoch)?,
             node_id: lease.node_id,
             provider_id: lease.provider_id,
+            grade: lease.grade.map(|word| row.word("grade", &word, &Grade::SERVED, Grade::as_str)).transpose()?,
             granted_at: lease.granted_at,
             ended_at: lease.ended_at,
             outcome: lease.outcome.map(outcome).transpose()?,

@@ -7,9 +7,10 @@
 
 use std::collections::VecDeque;
 
+use primitives::certificate::Agreement;
 use primitives::node_protocol::{Sampling, Terms, TokenLogprobs, Work};
 
-use super::compare::{self, Agreement, Text};
+use super::compare::{self, Text};
 use crate::backend::llama::Context;
 use crate::error::Error;
 use crate::logprobs::TOP_MAX;

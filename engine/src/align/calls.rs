@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use primitives::certificate::Calls;
 use primitives::grammar::{CALL_CLOSE, CALL_OPEN, Grammar, Tool, Vocabulary};
 use primitives::node_protocol::Sampling;
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::ANSWER_TOKENS_MAX;
@@ -16,27 +16,6 @@ use crate::{Engine, EngineConfig, Model};
 
 /// How many requests are answered in one go; between goes, progress is told.
 const GO: usize = 256;
-
-/// What a comparison of calls found. Nothing holds the answers in form here: it is the models that are compared.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Calls {
-    /// Requests that both answered.
-    pub requests: u64,
-    /// Those at which both called a tool, or neither did.
-    pub triggers_agreed: u64,
-    /// Calls of the original.
-    pub original_calls: u64,
-    /// Those with a described tool's name and arguments of its schema.
-    pub original_valid: u64,
-    /// Calls of the candidate.
-    pub calls: u64,
-    /// Those with a described tool's name and arguments of its schema.
-    pub valid: u64,
-    /// Requests that both answered with the same tokens.
-    pub same_answers: u64,
-    /// Prompt tokens that both counted; they read the same ones.
-    pub prompt_tokens: u64,
-}
 
 /// Asks both everything.
 ///
@@ -64,7 +43,7 @@ pub fn compare(
         let [original, other] = [answer(&engines[0])?, answer(&engines[1])?];
         for ((request, original), other) in asked.iter().zip(original).zip(other) {
             let judged = |model: &Model, ids: &[u32]| judge(&request.tools, &text(model, ids));
-            calls.add(judged(reference, &original), judged(candidate, &other));
+            add(&mut calls, judged(reference, &original), judged(candidate, &other));
             calls.same_answers += u64::from(original == other);
             calls.prompt_tokens += request.ids.len() as u64;
         }
@@ -89,15 +68,13 @@ enum Verdict {
     Miscalls,
 }
 
-impl Calls {
-    fn add(&mut self, original: Verdict, other: Verdict) {
-        self.requests += 1;
-        self.triggers_agreed += u64::from((original == Verdict::Answers) == (other == Verdict::Answers));
-        self.original_calls += u64::from(original != Verdict::Answers);
-        self.original_valid += u64::from(original == Verdict::Calls);
-        self.calls += u64::from(other != Verdict::Answers);
-        self.valid += u64::from(other == Verdict::Calls);
-    }
+fn add(calls: &mut Calls, original: Verdict, other: Verdict) {
+    calls.requests += 1;
+    calls.triggers_agreed += u64::from((original == Verdict::Answers) == (other == Verdict::Answers));
+    calls.original_calls += u64::from(original != Verdict::Answers);
+    calls.original_valid += u64::from(original == Verdict::Calls);
+    calls.calls += u64::from(other != Verdict::Answers);
+    calls.valid += u64::from(other == Verdict::Calls);
 }
 
 fn judge(tools: &[Value], answer: &str) -> Verdict {

@@ -1,8 +1,7 @@
 //! Two models read the same answers: how often their likeliest next tokens are the same, and how far apart their distributions are.
 
-use serde::{Deserialize, Serialize};
+use primitives::certificate::{Agreement, lower_bound};
 
-use super::statistics::lower_bound;
 use crate::Model;
 use crate::backend::llama::{Context, KvType, SLOTS_MAX, Shape};
 use crate::error::Error;
@@ -37,24 +36,6 @@ impl Text {
     pub fn beginnings(&self) -> impl Iterator<Item = &[u32]> {
         (self.from..self.ids.len()).map(|last| &self.ids[..=last])
     }
-}
-
-/// What a comparison found.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Agreement {
-    /// Next tokens compared.
-    pub positions: u64,
-    /// Those whose likeliest token is the same.
-    pub agreed: u64,
-    /// The least that the share of agreement is, with 95 % confidence.
-    pub lower_bound: f64,
-    /// Kullback and Leibler's divergence from the original, the mean. *Units*: nats.
-    pub divergence_mean: f64,
-    /// The same, for all but one position in a hundred.
-    pub divergence_p99: f64,
-    /// Whether the divergence is that over some likely tokens and all others together, which is never more than the whole.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub divergence_coarse: bool,
 }
 
 /// Reads every text with both models.

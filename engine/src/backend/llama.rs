@@ -61,6 +61,12 @@ pub fn features() -> Vec<String> {
     features
 }
 
+/// The same, and how caches are stored where that is not in 16 bits: `KV_Q8_0`.
+pub fn features_with(kv: KvType) -> Vec<String> {
+    let packed = (kv != KvType::F16).then(|| format!("KV_{}", kv.as_str().to_uppercase()));
+    features().into_iter().chain(packed).collect()
+}
+
 /// The library, initialised once a process; its log lines become tracing events of target `llama-cpp-2`.
 fn library() -> &'static LlamaBackend {
     static LIBRARY: OnceLock<LlamaBackend> = OnceLock::new();

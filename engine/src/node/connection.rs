@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
+use primitives::certificate::Certificate;
 use primitives::id::NodeId;
 use primitives::node_protocol::{
     Credential, FromNode, Hello, MESSAGE_BYTES_MAX, NodeDescriptor, ToNode, VERSION, proof_message,
@@ -40,6 +41,15 @@ pub struct Connection {
     pub heartbeat: Duration,
 }
 
+/// What a node says at its introduction.
+#[derive(Clone, Debug)]
+pub struct About {
+    /// What it is.
+    pub descriptor: NodeDescriptor,
+    /// What it was certified for.
+    pub certificates: Vec<Certificate>,
+}
+
 /// Dials, introduces the node and proves its key. `join_token` is used if the identity has not joined yet.
 ///
 /// # Errors
@@ -48,8 +58,9 @@ pub async fn connect(
     control_plane: &str,
     identity: &Identity,
     join_token: Option<&str>,
-    descriptor: NodeDescriptor,
+    about: About,
 ) -> Result<Connection, Error> {
+    let About { descriptor, certificates } = about;
     let public_key = identity.public_key();
     let credential = match (identity.membership(), join_token) {
         (Some(membership), _) => Credential::Known { node_id: membership.node_id },
@@ -57,7 +68,7 @@ pub async fn connect(
         (None, None) => return Err(identity.not_joined()),
     };
     let (mut writer, mut reader) = dial(control_plane).await?;
-    writer.send(&FromNode::Hello(Box::new(Hello { protocol: VERSION, credential, descriptor }))).await?;
+    writer.send(&FromNode::Hello(Box::new(Hello { protocol: VERSION, credential, descriptor, certificates }))).await?;
     let nonce = match reader.answer().await? {
         ToNode::Challenge { nonce } => hex::decode(&nonce).map_err(|error| protocol(format!("the nonce: {error}")))?,
         other => return Err(unexpected(other)),

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use primitives::node_protocol::{ModelLoad, ServedModel, Work};
 
+use crate::backend::llama;
 use crate::engine::{Engine, RequestHandle};
 use crate::error::{Error, Refused};
 use crate::upstream::Upstream;
@@ -45,6 +46,8 @@ impl Serving {
                     quantisation: model.quantisation.clone(),
                     context_tokens: config.context_tokens as u32,
                     slots: config.slots as u32,
+                    engine: self.engine(),
+                    features: llama::features_with(config.kv),
                 }
             }
             Self::Upstream(upstream) => upstream.served(),

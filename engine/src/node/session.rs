@@ -25,6 +25,9 @@ const OUTGOING_MAX: usize = 256;
 /// How long a slot stays reserved for an accepted job that is not committed.
 const COMMIT_WITHIN: Duration = Duration::from_secs(10);
 
+/// How long running work may take to end when the control plane asks the node to drain: longer than any job.
+const ASKED_DRAIN: Duration = Duration::from_secs(2 * 60 * 60);
+
 /// Serves one connection until it breaks (an error) or the node is drained (well). Either way all work of its leases is over:
 /// what was unfinished is cancelled, since its leases are lost.
 ///
@@ -119,6 +122,14 @@ impl Session<'_> {
             ToNode::Embed { job_id, epoch, texts } => self.begin(job_id, epoch, |serving| serving.embed(texts)).await,
             ToNode::Cancel { job_id, epoch } => {
                 self.cancel(job_id, epoch);
+                Ok(())
+            }
+            ToNode::Drain => {
+                if self.drain.is_none() {
+                    tracing::info!("draining, as the control plane asks");
+                    self.drain = Some(Instant::now() + ASKED_DRAIN);
+                    self.say(FromNode::Goodbye).await?;
+                }
                 Ok(())
             }
             ToNode::Refused { code, message } => Err(Error::NotLetIn { code, message }),

@@ -46,7 +46,7 @@ impl Dialect {
     /// What it is called.
     pub fn name(self) -> &'static str {
         match self {
-            Self::LlamaCpp => "llama.cpp server",
+            Self::LlamaCpp => "llama-server",
             Self::Vllm => "vLLM",
             Self::Sglang => "SGLang",
             Self::Plain => "OpenAI-compatible engine",

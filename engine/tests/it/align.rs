@@ -3,11 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use engine::align::certificate::{Certificate, Grade};
 use engine::align::{self, Effort, Measuring};
 use engine::backend::llama::KvType;
 use engine::backend::llama::quantise::Precision;
 use engine::{Error, Model, quantise};
+use primitives::certificate::{Certificate, Grade};
 use primitives::clock::Clock;
 
 use crate::bundled::{model, weights_file};

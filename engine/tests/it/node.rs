@@ -143,6 +143,7 @@ impl Scene {
             control_plane: address(&self.listener),
             join_token: None,
             descriptor: machine::describe(Some("test".into()), Tier::Edge, 1, &engines),
+            certificates: vec![],
             engines,
             readiness: Readiness::default(),
         }

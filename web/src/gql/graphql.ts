@@ -36,6 +36,15 @@ export type FinishReason =
   /** The model ended its turn, or a stop text came. */
   | 'STOP';
 
+/** How near a cell is to the original. Nobody is served a lower one than asked for. */
+export type Grade =
+  /** At least 95 % of next tokens are the same. */
+  | 'ECO'
+  /** At least 99.9 %. */
+  | 'EXACT'
+  /** At least 99 %. */
+  | 'NEAR';
+
 /** A job that is no longer wanted. */
 export type JobCancelInput = {
   /** Which job. */
@@ -73,6 +82,8 @@ export type JobStatus =
 
 /** What is to be generated. */
 export type JobSubmitInput = {
+  /** The lowest grade of a cell that may do it; never less is given. The model's own default when absent. */
+  grade?: Grade | null | undefined;
   /** Your word for "the same request", up to 255 bytes: sent again, it gives the same job and charges nothing. */
   idempotencyKey?: string | null | undefined;
   /** The most output tokens, 1 to 1,000,000; the model's own default when absent. */

@@ -1,9 +1,12 @@
-//! A cell: one model on one node, with its free slots, its price and how it has done so far.
+//! A cell: one model on one node, with its free slots, its price, the prompts ahead of a new one, and how it has done so far.
 
 use chrono::{DateTime, TimeDelta, Utc};
+use primitives::id::JobId;
 use primitives::node_protocol::ServedModel;
 
 use crate::ask::AskPrices;
+use crate::curve::Curve;
+use crate::held_blocks::HeldBlocks;
 
 /// One model on one connected node.
 #[derive(Clone, Debug)]
@@ -18,10 +21,39 @@ pub(crate) struct Cell {
     pub in_flight: u32,
     /// What the provider asks.
     pub prices: AskPrices,
-    /// No offers until then: it declined or ignored one.
+    /// No offers until then: it declined or ignored one, or failed too often.
     pub rests_until: Option<DateTime<Utc>>,
     /// How it has done.
     pub measured: Measured,
+    /// Which prefixes it has computed.
+    pub held: HeldBlocks,
+    /// Jobs whose first token has not come, in the order they were offered.
+    ahead: Vec<Ahead>,
+    /// When its last first token came. *Units*: ms, by [`instant_ms`].
+    freed_ms: f64,
+}
+
+/// A job that waits on its node for its first token.
+#[derive(Clone, Copy, Debug)]
+struct Ahead {
+    job_id: JobId,
+    uncached: f64,
+    /// When the node has its work, as far as is known. *Units*: ms, by [`instant_ms`].
+    arrives_ms: f64,
+    offered_ms: f64,
+    /// When its first token was expected. *Units*: ms, by [`instant_ms`].
+    expected_ms: f64,
+}
+
+/// When a cell could begin a job that is offered now.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Turn {
+    /// Until it begins to compute the prompt. *Units*: ms.
+    pub begins_ms: f64,
+    /// Of that, what is not the way there. *Units*: ms.
+    pub waits_ms: f64,
+    /// Sequences beside it then.
+    pub batch: f64,
 }
 
 impl Cell {
@@ -34,7 +66,85 @@ impl Cell {
             prices,
             rests_until: None,
             measured,
+            held: HeldBlocks::default(),
+            ahead: Vec::new(),
+            freed_ms: f64::MIN,
         }
+    }
+
+    /// When a job's prompt would be begun if it were offered now; `record_ms` is what a lease's record takes.
+    pub fn turn(&self, now_ms: f64, record_ms: f64) -> Turn {
+        let trip_ms = self.measured.curve.trip_ms();
+        let arrives_ms = now_ms + trip_ms + record_ms + trip_ms / 2.0;
+        let batch = f64::from(self.in_flight);
+        // What the node did by now is told half a trip later.
+        let mut free_ms = self.freed_ms - trip_ms / 2.0;
+        for ahead in &self.ahead {
+            let ends_ms = free_ms.max(ahead.arrives_ms) + self.measured.curve.prompt_ms(ahead.uncached, batch);
+            free_ms = ends_ms.max(now_ms - trip_ms / 2.0);
+        }
+        let begins_ms = free_ms.max(arrives_ms) - now_ms;
+        Turn { begins_ms, waits_ms: begins_ms - (arrives_ms - now_ms), batch }
+    }
+
+    /// From an offer to the first token, in the middle. *Units*: ms.
+    pub fn first_token_ms(&self, turn: Turn, uncached: f64) -> f64 {
+        let curve = &self.measured.curve;
+        turn.begins_ms + curve.prompt_ms(uncached, turn.batch) + curve.trip_ms() / 2.0
+    }
+
+    /// A job is offered: it is ahead of all that come later.
+    pub fn put_ahead(&mut self, job_id: JobId, uncached: f64, now_ms: f64, record_ms: f64) {
+        let turn = self.turn(now_ms, record_ms);
+        let expected_ms = now_ms + self.first_token_ms(turn, uncached);
+        let arrives_ms = now_ms + turn.begins_ms - turn.waits_ms;
+        self.ahead.push(Ahead { job_id, uncached, arrives_ms, offered_ms: now_ms, expected_ms });
+        self.in_flight += 1;
+    }
+
+    /// The node has answered: the trip is measured.
+    pub fn accepted(&mut self, job_id: JobId, now_ms: f64) {
+        if let Some(ahead) = self.ahead.iter().find(|ahead| ahead.job_id == job_id) {
+            self.measured.curve.learn_trip(now_ms - ahead.offered_ms);
+        }
+    }
+
+    /// A job's work is on its way.
+    pub fn committed(&mut self, job_id: JobId, now_ms: f64) {
+        let trip_ms = self.measured.curve.trip_ms();
+        if let Some(ahead) = self.ahead.iter_mut().find(|ahead| ahead.job_id == job_id) {
+            ahead.arrives_ms = now_ms + trip_ms / 2.0;
+        }
+    }
+
+    /// A job's first token is here, and tells how fast its prompt was computed.
+    pub fn first_token(&mut self, job_id: JobId, now_ms: f64) {
+        let Some(place) = self.ahead.iter().position(|ahead| ahead.job_id == job_id) else { return };
+        let ahead = self.ahead.remove(place);
+        let curve = &mut self.measured.curve;
+        let began_ms = (ahead.arrives_ms + curve.trip_ms() / 2.0).max(self.freed_ms);
+        if place == 0 {
+            let batch = f64::from(self.in_flight).max(1.0) - 1.0;
+            curve.learn_prompt(ahead.uncached, batch, (now_ms - began_ms).max(0.1));
+        }
+        curve.judge(ahead.expected_ms - ahead.offered_ms, now_ms - ahead.offered_ms);
+        self.freed_ms = now_ms;
+    }
+
+    /// A job is gone from the node, whatever it had done.
+    pub fn gone(&mut self, job_id: JobId) {
+        self.ahead.retain(|ahead| ahead.job_id != job_id);
+        self.in_flight -= 1;
+    }
+
+    /// Sequences that decode.
+    pub fn decoding(&self) -> u32 {
+        self.in_flight - u32::try_from(self.ahead.len()).unwrap_or(self.in_flight)
+    }
+
+    /// What is asked for a token of the prompt and one of the output, to compare by. *Units*: atto-units of the currency.
+    pub fn asks(&self) -> (f64, f64) {
+        (self.prices.input.attos() as f64, self.prices.output.attos() as f64)
     }
 
     /// Jobs that could be offered to it now.
@@ -54,6 +164,10 @@ pub(crate) struct Measured {
     pub pace: Pace,
     /// Leases that ended as they should, lately.
     pub reliability: Average,
+    /// How fast it is.
+    pub curve: Curve,
+    /// Leases that failed, one after the other.
+    pub failures: u32,
 }
 
 impl Default for Measured {
@@ -63,6 +177,8 @@ impl Default for Measured {
             gap_ms: Quantile::new(0.99),
             pace: Pace::default(),
             reliability: Average::new(0.05),
+            curve: Curve::default(),
+            failures: 0,
         }
     }
 }
@@ -95,15 +211,19 @@ impl Pace {
     /// Fewer tell nothing.
     const TOKENS_MIN: f64 = 16.0;
 
-    /// Takes the tokens of a frame into the lap, and the lap into account once it is long enough.
-    pub fn add(&mut self, lap: &mut Lap, now: DateTime<Utc>, tokens: usize) {
+    /// Takes the tokens of a frame into the lap, and the lap into account once it is long enough; then it tells what a token
+    /// took in it. *Units*: ms.
+    pub fn add(&mut self, lap: &mut Lap, now: DateTime<Utc>, tokens: usize) -> Option<f64> {
         lap.tokens += tokens;
         let ms = millis(now - lap.since);
-        if ms >= Self::LAP_MS_MIN {
-            self.ms = self.ms * Self::KEPT + ms;
-            self.tokens = self.tokens * Self::KEPT + lap.tokens as f64;
-            *lap = Lap::begin(now);
+        if ms < Self::LAP_MS_MIN {
+            return None;
         }
+        let token_ms = ms / lap.tokens.max(1) as f64;
+        self.ms = self.ms * Self::KEPT + ms;
+        self.tokens = self.tokens * Self::KEPT + lap.tokens as f64;
+        *lap = Lap::begin(now);
+        Some(token_ms)
     }
 
     /// *Units*: tokens a second.
@@ -125,6 +245,11 @@ impl Quantile {
 
     pub fn new(share: f64) -> Self {
         Self { share, value: None }
+    }
+
+    /// One that is believed to be so much before the first sample.
+    pub fn starting(share: f64, value: f64) -> Self {
+        Self { share, value: Some(value) }
     }
 
     pub fn add(&mut self, sample: f64) {
@@ -158,6 +283,11 @@ impl Average {
     pub fn get(&self) -> Option<f64> {
         self.value
     }
+}
+
+/// An instant as a number that spans can be added to. *Units*: ms.
+pub(crate) fn instant_ms(at: DateTime<Utc>) -> f64 {
+    at.timestamp_micros() as f64 / 1_000.0
 }
 
 /// A span as a sample.

@@ -27,7 +27,7 @@ use chrono::{DateTime, Utc};
 use primitives::id::{JobId, NodeId};
 use primitives::node_protocol::{FromNode, Load, ToNode};
 
-use crate::cell::ModelAvailability;
+use crate::cell::{Average, ModelAvailability, Turn, instant_ms, millis};
 use crate::fleet::Fleet;
 use crate::job::{EndReason, FailureCode, Job, JobEvent, Outcome};
 use crate::lease::{EndedLease, GrantedLease, LeaseOutcome};
@@ -64,6 +64,8 @@ enum Wake {
     Silence(NodeId),
     /// A node with cells at rest.
     Rest(NodeId),
+    /// A node that will be about to be free.
+    Turn(NodeId),
     /// The presences of all nodes.
     Presences,
 }
@@ -76,6 +78,8 @@ pub struct Core {
     queues: BTreeMap<String, Queue>,
     jobs: BTreeMap<JobId, Entry>,
     timers: Timers<Wake>,
+    /// What a lease's record takes, lately. *Units*: ms.
+    record_ms: Average,
     /// Models whose queue or cells changed in this input.
     changed: BTreeSet<String>,
     outputs: Vec<Output>,
@@ -90,6 +94,7 @@ impl Core {
             queues: BTreeMap::new(),
             jobs: BTreeMap::new(),
             timers: Timers::default(),
+            record_ms: Average::new(0.1),
             changed: BTreeSet::new(),
             outputs: Vec::new(),
         }
@@ -97,7 +102,7 @@ impl Core {
 
     /// Takes a job in, or says why not.
     pub fn submit(&mut self, now: DateTime<Utc>, job: Job) -> Result<(), Refused> {
-        self.admit(&job)?;
+        self.admit(now, &job)?;
         let queue = self.queues.entry(job.model.clone()).or_insert_with(Queue::new);
         let ticket = queue.ticket(&job, now, self.settings.ageing);
         queue.push(ticket.clone());
@@ -194,6 +199,7 @@ impl Core {
                     self.changed.extend(woken);
                     next.into_iter().for_each(|at| self.timers.set(wake, at));
                 }
+                Wake::Turn(node_id) => self.changed.extend(self.fleet.models_of(node_id).map(str::to_owned)),
                 Wake::Presences => {
                     self.tell_presences();
                     self.timers.set(wake, now + presence::TOLD_EVERY);
@@ -228,7 +234,7 @@ impl Core {
         self.fleet.snapshots()
     }
 
-    fn admit(&self, job: &Job) -> Result<(), Refused> {
+    fn admit(&self, now: DateTime<Utc>, job: &Job) -> Result<(), Refused> {
         let model = || job.model.clone();
         if self.jobs.contains_key(&job.job_id) {
             return Err(Refused::Duplicate(job.job_id));
@@ -241,12 +247,33 @@ impl Core {
         if context_tokens_max > 0 && tokens_needed > u64::from(context_tokens_max) {
             return Err(Refused::ContextTooShort { model: model(), tokens_needed, context_tokens_max });
         }
+        if let Some(late_ms) = self.late_by(now, job).filter(|_| crate::knob("K_ADMIT", 1.0) > 0.0) {
+            let retry_after = std::time::Duration::from_secs((late_ms / 1_000.0).ceil().clamp(1.0, 3_600.0) as u64);
+            return Err(Refused::Late { model: model(), retry_after });
+        }
         let Some(queue) = self.queues.get(&job.model) else { return Ok(()) };
         if queue.is_full(job.tenant_id, job.prompt.len() as u64, &self.settings) {
             let slots = self.fleet.cells(&job.model).map(|(_, cell)| cell.capacity).fold(0, u32::saturating_add);
             return Err(Refused::QueueFull { model: model(), retry_after: queue.retry_after(slots) });
         }
         Ok(())
+    }
+
+    /// By how much even the quickest cell would miss a job's deadline, after all that waits; nothing when one may make it.
+    /// *Units*: ms.
+    fn late_by(&self, now: DateTime<Utc>, job: &Job) -> Option<f64> {
+        let left_ms = millis(job.deadline? - now);
+        let (now_ms, record_ms) = (instant_ms(now), self.record_ms());
+        let speed: f64 = self.fleet.cells(&job.model).map(|(_, cell)| cell.measured.curve.speed()).sum();
+        let tokens = self.queues.get(&job.model).map_or(0, Queue::tokens_in_time);
+        let queue_ms = crate::knob("K_ADMIT", 1.0) * tokens as f64 / speed.max(0.001);
+        let cells = self.fleet.cells(&job.model).map(|(_, cell)| {
+            let turn = cell.turn(now_ms, record_ms);
+            let begins_ms = turn.begins_ms.max(turn.begins_ms - turn.waits_ms + queue_ms);
+            let uncached = job.prompt.len().saturating_sub(cell.held.cached_tokens(&job.blocks));
+            cell.first_token_ms(Turn { begins_ms, ..turn }, uncached as f64)
+        });
+        cells.reduce(f64::min).map(|first_ms| first_ms - left_ms).filter(|late_ms| *late_ms > 0.0)
     }
 
     /// True when a connected node that takes offers has the context for the job.
@@ -272,7 +299,7 @@ impl Core {
 
     fn heartbeat(&mut self, now: DateTime<Utc>, node_id: NodeId, load: Load) {
         let Some(node) = self.fleet.node_mut(node_id) else { return };
-        // Placement asks neither for the outlook nor for the blocks yet.
+        node.hear(&load, instant_ms(now));
         node.load = Load { models: Vec::new(), ..load };
         // Before its first token a job shows no other sign of life; after it, only tokens count.
         for job_id in &node.jobs {
@@ -308,6 +335,7 @@ impl Core {
         let Some((models, jobs)) = self.fleet.disconnect(node_id) else { return };
         self.timers.clear(Wake::Silence(node_id));
         self.timers.clear(Wake::Rest(node_id));
+        self.timers.clear(Wake::Turn(node_id));
         if self.fleet.is_empty() {
             self.timers.clear(Wake::Presences);
         }

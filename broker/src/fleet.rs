@@ -129,13 +129,18 @@ impl Fleet {
         self.cells(model).map(|(_, cell)| cell.context_tokens).max().unwrap_or(0)
     }
 
-    /// Gives a slot to a job.
-    pub fn occupy(&mut self, node_id: NodeId, model: &str, job_id: JobId) {
+    /// The models that a node serves.
+    pub fn models_of(&self, node_id: NodeId) -> impl Iterator<Item = &str> {
+        self.nodes.get(&node_id).into_iter().flat_map(|node| node.cells.keys()).map(String::as_str)
+    }
+
+    /// Gives a slot to a job, by `put`.
+    pub fn occupy(&mut self, node_id: NodeId, model: &str, job_id: JobId, put: impl FnOnce(&mut Cell)) {
         if let Some(node) = self.nodes.get_mut(&node_id)
             && node.jobs.insert(job_id)
             && let Some(cell) = node.cells.get_mut(model)
         {
-            cell.in_flight += 1;
+            put(cell);
         }
     }
 
@@ -145,7 +150,7 @@ impl Fleet {
             && node.jobs.remove(&job_id)
             && let Some(cell) = node.cells.get_mut(model)
         {
-            cell.in_flight -= 1;
+            cell.gone(job_id);
         }
     }
 
@@ -206,6 +211,17 @@ impl Fleet {
 }
 
 impl Connected {
+    /// Takes from a heartbeat what placement asks for. *Units*: ms.
+    pub fn hear(&mut self, load: &Load, now_ms: f64) {
+        for told in &load.models {
+            let Some(cell) = self.cells.get_mut(&told.model) else { continue };
+            if let Some(outlook) = told.outlook {
+                cell.measured.curve.hear(outlook.prompt_token_us);
+            }
+            cell.held.tell(&told.blocks_added, &told.blocks_removed, now_ms);
+        }
+    }
+
     fn presence(&mut self, node_id: NodeId) -> Option<Presence> {
         let slots: Vec<(&str, u32)> = self.cells.iter().map(|(model, cell)| (model.as_str(), cell.slots)).collect();
         let shares = presence::shares(&slots);

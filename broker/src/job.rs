@@ -3,9 +3,10 @@
 mod record;
 mod usage;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use primitives::grammar::Grammar;
 use primitives::id::{JobId, NodeId, ProviderId, TenantId};
+use primitives::kv_block::BlockName;
 use primitives::node_protocol::{FinishReason, Sampling, TokenLogprobs};
 
 pub use record::{
@@ -37,12 +38,17 @@ pub struct Job {
     pub grammar: Option<Grammar>,
     /// With how many of the likeliest tokens beside each its likelihood is told, if it is.
     pub logprobs: Option<u8>,
+    /// The names of the prompt's whole blocks under its salt, by which the cells that hold its beginning are found.
+    pub blocks: Vec<BlockName>,
     /// Stands for the tenant in the caches of nodes; without it the prompt is shared with no other job.
     pub cache_salt: Option<String>,
     /// Whether somebody waits for it.
     pub class: Class,
-    /// When the first token is wanted: it orders a tenant's jobs and asks for quick cells; missing it ends nothing.
+    /// When the first token is wanted: a job that no cell could begin in time is refused, and one that has become late goes behind
+    /// those that are not; missing it ends nothing.
     pub deadline: Option<DateTime<Utc>>,
+    /// The longest that a token may take after the one before: cells that are slower are asked only when no other is there.
+    pub step_max: Option<TimeDelta>,
 }
 
 impl Job {

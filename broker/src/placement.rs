@@ -1,18 +1,27 @@
-//! Placement: which free cell gets a job.
+//! Placement: which cell gets a job, and whether one that is busy now is worth waiting for.
 //!
-//! Among the cells expected to give the first token in time the cheapest in the end wins; when none is, the quickest.
-//! "In the end" means that a slow or unreliable cell counts as dearer than it asks. Ties go to the lower node id, so
-//! that the same state always gives the same choice.
+//! A cell is in time when its first token comes before the job's deadline nine times in ten, as it is forecast (`curve`), and its
+//! steps are as quick as the job wants. Among the cells in time the cheapest in the end wins: what the asks make of the tokens
+//! that are left to compute, more for a cell that uses up the time or fails often. When none is in time, the quickest wins. Ties
+//! go to the lower node id, so that the same state always gives the same choice.
 
 use std::cmp::Ordering;
 
-use chrono::{DateTime, TimeDelta, Utc};
 use primitives::id::NodeId;
+use primitives::kv_block::BlockName;
 
-use crate::cell::{Cell, millis};
+use crate::cell::{Cell, Turn};
 
 /// How much dearer a cell counts that uses up all the time there is.
 const SLOWNESS_WEIGHT: f64 = 0.1;
+/// What a prompt's token that a cache holds counts of one that has to be computed.
+const CACHED_WEIGHT: f64 = 0.1;
+/// A busy cell is worth waiting for when its cache saves so much of the prompt, beyond what a free one's does.
+const SAVED_MIN: f64 = 0.1;
+/// It must still be in time with so much of the time that is left.
+const WAIT_SHARE: f64 = 0.7;
+/// A cell takes a job when what is ahead there ends so soon after the job arrives. *Units*: ms.
+pub(crate) const AHEAD_MAX_MS: f64 = 15.0;
 
 /// What a job needs of a cell.
 #[derive(Clone, Copy, Debug)]
@@ -21,24 +30,81 @@ pub(crate) struct Need<'a> {
     pub tokens: u64,
     pub prompt_tokens: u64,
     pub output_estimate: u64,
-    /// When the first token is wanted.
-    pub due: DateTime<Utc>,
+    /// The prompt's blocks by name.
+    pub blocks: &'a [BlockName],
+    /// Until its first token is wanted; less than nothing when that has passed. *Units*: ms.
+    pub left_ms: f64,
+    /// It has a deadline, which it may miss for good.
+    pub is_due: bool,
+    /// The longest step that it wants. *Units*: ms.
+    pub step_max_ms: Option<f64>,
     /// Nodes that failed this job: asked again only when no other could serve it.
     pub avoid: &'a [NodeId],
 }
 
-/// The best free cell for a job, if there is one.
-pub(crate) fn choose<'a, I>(cells: I, need: Need<'_>, now: DateTime<Utc>, prior: TimeDelta) -> Option<NodeId>
-where
-    I: Iterator<Item = (NodeId, &'a Cell)> + Clone,
-{
-    let fitting = cells.filter(|(_, cell)| u64::from(cell.context_tokens) >= need.tokens);
-    let spares_failed = fitting.clone().any(|(node_id, _)| !need.avoid.contains(&node_id));
-    fitting
-        .filter(|(node_id, cell)| cell.slots_free() > 0 && !(spares_failed && need.avoid.contains(node_id)))
-        .map(|(node_id, cell)| Score::of(node_id, cell, &need, now, prior))
-        .min_by(Score::order)
-        .map(|score| score.node_id)
+/// A cell that may get a job.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Candidate<'a> {
+    pub node_id: NodeId,
+    pub cell: &'a Cell,
+    pub turn: Turn,
+}
+
+impl<'a> Candidate<'a> {
+    pub fn new(node_id: NodeId, cell: &'a Cell, now_ms: f64, record_ms: f64) -> Self {
+        Self { node_id, cell, turn: cell.turn(now_ms, record_ms) }
+    }
+
+    /// True when a job that is offered now would be begun about when it arrives.
+    pub fn is_ready(&self) -> bool {
+        self.cell.slots_free() > 0 && self.turn.waits_ms <= crate::knob("K_AHEAD", AHEAD_MAX_MS)
+    }
+}
+
+/// What to do with a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Choice {
+    /// Offer it to this node.
+    Take(NodeId),
+    /// Leave it where it is.
+    Wait,
+    /// Nobody could keep its deadline any more.
+    Late,
+}
+
+/// What becomes of a job while these cells are there, ready or not.
+pub(crate) fn choose(cells: &[Candidate<'_>], need: &Need<'_>) -> Choice {
+    let fitting = || cells.iter().filter(|it| u64::from(it.cell.context_tokens) >= need.tokens);
+    let spares_failed = fitting().any(|it| !need.avoid.contains(&it.node_id));
+    let (mut best, mut busy_cached, mut in_time_later) = (None::<Score>, 0.0_f64, false);
+    for candidate in fitting().filter(|it| !(spares_failed && need.avoid.contains(&it.node_id))) {
+        let score = Score::of(candidate, need);
+        if candidate.is_ready() {
+            best = Some(best.map_or(score, |best| if score.order(&best) == Ordering::Less { score } else { best }));
+        } else {
+            in_time_later |= score.middle_ms <= need.left_ms && score.keeps_pace;
+            if score.keeps_pace && score.first_token_ms <= crate::knob("K_WAIT", WAIT_SHARE) * need.left_ms {
+                busy_cached = busy_cached.max(score.cached);
+            }
+        }
+    }
+    match best {
+        Some(best) if best.in_time || !need.is_due => {
+            let saved = busy_cached - best.cached;
+            if saved > crate::knob("K_SAVED", SAVED_MIN) * need.prompt_tokens as f64 { Choice::Wait } else { Choice::Take(best.node_id) }
+        }
+        // It may be in time after all, with some luck.
+        Some(best) if best.keeps_pace && best.middle_ms <= need.left_ms => Choice::Take(best.node_id),
+        _ if in_time_later || !need.is_due => Choice::Wait,
+        _ => Choice::Late,
+    }
+}
+
+/// The ready cell that answers first, for a job that is late anyway.
+pub(crate) fn quickest(cells: &[Candidate<'_>], need: &Need<'_>) -> Option<NodeId> {
+    let fitting = cells.iter().filter(|it| u64::from(it.cell.context_tokens) >= need.tokens && it.is_ready());
+    let scores = fitting.map(|candidate| Score::of(candidate, need));
+    scores.min_by(|one, other| one.middle_ms.total_cmp(&other.middle_ms)).map(|score| score.node_id)
 }
 
 /// How good a cell is for a job.
@@ -46,26 +112,41 @@ where
 struct Score {
     node_id: NodeId,
     in_time: bool,
+    keeps_pace: bool,
     /// *Units*: atto-units of the broker's currency, weighted; a score, never an amount.
     cost: f64,
+    /// Nine times in ten at most.
     first_token_ms: f64,
+    /// As often sooner as later.
+    middle_ms: f64,
+    /// Of the prompt. *Units*: tokens.
+    cached: f64,
 }
 
 impl Score {
-    fn of(node_id: NodeId, cell: &Cell, need: &Need<'_>, now: DateTime<Utc>, prior: TimeDelta) -> Self {
-        let first_token_ms = cell.measured.first_token_ms.get().unwrap_or(millis(prior));
-        let left_ms = millis(need.due - now);
-        let asked = cell.prices.input.cost(need.prompt_tokens) + cell.prices.output.cost(need.output_estimate);
-        let slowness = 1.0 + SLOWNESS_WEIGHT * (first_token_ms / left_ms.max(1.0)).min(1.0);
+    fn of(candidate: &Candidate<'_>, need: &Need<'_>) -> Self {
+        let Candidate { node_id, cell, turn } = *candidate;
+        let prompt = need.prompt_tokens as f64;
+        let cached = (cell.held.cached_tokens(need.blocks) as f64).min(prompt - 1.0).max(0.0);
+        let curve = &cell.measured.curve;
+        let middle_ms = cell.first_token_ms(turn, prompt - cached);
+        let first_token_ms = middle_ms * curve.spread().powf(crate::knob("K_SPREAD", 1.0));
+        let step_ms = curve.step_ms(f64::from(cell.in_flight.min(cell.slots.max(1) - 1) + 1));
+        let keeps_pace = need.step_max_ms.is_none_or(|most| step_ms.is_none_or(|step| step <= most));
+        let (input, output) = cell.asks();
+        let asked = input * (prompt - cached + CACHED_WEIGHT * cached) + output * need.output_estimate as f64;
+        let slowness = 1.0 + SLOWNESS_WEIGHT * (first_token_ms / need.left_ms.max(1.0)).min(1.0);
         let doubt = 2.0 - cell.measured.reliability.get().unwrap_or(1.0);
-        Self { node_id, in_time: first_token_ms <= left_ms, cost: asked.0 as f64 * slowness * doubt, first_token_ms }
+        let in_time = first_token_ms <= need.left_ms && keeps_pace;
+        Self { node_id, in_time, keeps_pace, cost: asked * slowness * doubt, first_token_ms, middle_ms, cached }
     }
 
     fn order(&self, other: &Self) -> Ordering {
         let by_cost = self.cost.total_cmp(&other.cost);
         let by_time = self.first_token_ms.total_cmp(&other.first_token_ms);
         let within = if self.in_time { by_cost.then(by_time) } else { by_time.then(by_cost) };
-        other.in_time.cmp(&self.in_time).then(within).then(self.node_id.cmp(&other.node_id))
+        let by_promise = other.in_time.cmp(&self.in_time).then(other.keeps_pace.cmp(&self.keeps_pace));
+        by_promise.then(within).then(self.node_id.cmp(&other.node_id))
     }
 }
 

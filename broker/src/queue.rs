@@ -22,7 +22,11 @@ const OUTPUT_TOKENS_PRIOR: f64 = 128.0;
 const JOB_MS_PRIOR: f64 = 1_000.0;
 /// Jobs looked at for one free slot, in all and of one tenant: what does not fit must not hold up what does.
 const LOOK_MAX: usize = 64;
-const LOOK_TENANT_MAX: usize = 8;
+const LOOK_TENANT_MAX: usize = 32;
+/// Late jobs looked at besides.
+const LOOK_LATE_MAX: usize = 4;
+/// A late job waits for so many times the time it had before it goes first.
+const AGED_AFTER: i32 = 4;
 
 /// A job's place in the queue.
 #[derive(Clone, Debug)]
@@ -37,6 +41,10 @@ pub(crate) struct Ticket {
     pub output_estimate: u64,
     /// It has begun and goes before all that have not.
     pub ahead: bool,
+    /// Its deadline cannot be made any more: it goes behind all that can, until `aged_at`.
+    pub late: bool,
+    /// From then on it goes before those that are not late, so that none waits for ever.
+    pub aged_at: DateTime<Utc>,
 }
 
 impl Ticket {
@@ -45,7 +53,7 @@ impl Ticket {
     }
 
     fn place(&self) -> (DateTime<Utc>, JobId) {
-        (self.due, self.job_id)
+        (if self.late { self.aged_at } else { self.due }, self.job_id)
     }
 }
 
@@ -55,6 +63,8 @@ type Places = BTreeMap<(DateTime<Utc>, JobId), Ticket>;
 #[derive(Debug)]
 pub(crate) struct Queue {
     ahead: Places,
+    /// Late jobs, by when they have aged.
+    late: Places,
     shares: BTreeMap<TenantId, Share>,
     /// Tenants with waiting jobs by how little they were served, for each class.
     ready: [BTreeSet<(u64, TenantId)>; 2],
@@ -63,6 +73,8 @@ pub(crate) struct Queue {
     sweep_at: usize,
     jobs: usize,
     prompt_tokens: u64,
+    /// Of those, the ones of late jobs.
+    late_tokens: u64,
     output_tokens: Average,
     job_ms: Average,
 }
@@ -86,12 +98,14 @@ impl Queue {
     pub fn new() -> Self {
         Self {
             ahead: BTreeMap::new(),
+            late: BTreeMap::new(),
             shares: BTreeMap::new(),
             ready: [BTreeSet::new(), BTreeSet::new()],
             floors: [0; 2],
             sweep_at: 64,
             jobs: 0,
             prompt_tokens: 0,
+            late_tokens: 0,
             output_tokens: Average::new(0.02),
             job_ms: Average::new(0.05),
         }
@@ -102,10 +116,15 @@ impl Queue {
         self.jobs
     }
 
+    /// Prompt tokens that go before those of a job that comes now, at most.
+    pub fn tokens_in_time(&self) -> u64 {
+        self.prompt_tokens - self.late_tokens
+    }
+
     /// Every ticket that waits, in no useful order.
     pub fn tickets(&self) -> impl Iterator<Item = &Ticket> {
         let shares = self.shares.values().flat_map(|share| &share.waiting).flat_map(BTreeMap::values);
-        self.ahead.values().chain(shares)
+        self.ahead.values().chain(self.late.values()).chain(shares)
     }
 
     /// True when one more job of this tenant would pass a bound.
@@ -126,14 +145,17 @@ impl Queue {
     /// A place for a new job; it counts as due at most `ageing` after it came.
     pub fn ticket(&self, job: &Job, now: DateTime<Utc>, ageing: TimeDelta) -> Ticket {
         let expected = self.output_tokens.get().unwrap_or(OUTPUT_TOKENS_PRIOR) as u64;
+        let due = job.deadline.map_or(now + ageing, |deadline| deadline.min(now + ageing));
         Ticket {
             job_id: job.job_id,
             tenant_id: job.tenant_id,
             class: job.class,
-            due: job.deadline.map_or(now + ageing, |deadline| deadline.min(now + ageing)),
+            due,
             prompt_tokens: job.prompt.len() as u64,
             output_estimate: expected.min(u64::from(job.output_tokens_max)),
             ahead: false,
+            late: false,
+            aged_at: now + (due - now).max(TimeDelta::zero()) * (crate::knob("K_AGED", f64::from(AGED_AFTER)) as i32),
         }
     }
 
@@ -149,12 +171,16 @@ impl Queue {
     }
 
     /// The job whose turn it is among those that `fits` takes.
-    pub fn next(&self, mut fits: impl FnMut(&Ticket) -> bool) -> Option<Ticket> {
+    pub fn next(&self, now: DateTime<Utc>, mut fits: impl FnMut(&Ticket) -> bool) -> Option<Ticket> {
         let by_class = [Class::Interactive, Class::Batch].into_iter().flat_map(|class| {
             let tenants = self.ready[class as usize].iter().filter_map(|(_, tenant)| self.shares.get(tenant));
-            tenants.flat_map(move |share| share.waiting[class as usize].values().take(LOOK_TENANT_MAX))
+            tenants.flat_map(move |share| share.waiting[class as usize].values().take(crate::knob("K_TENANT", LOOK_TENANT_MAX as f64) as usize))
         });
-        self.ahead.values().chain(by_class).take(LOOK_MAX).find(|ticket| fits(ticket)).cloned()
+        let aged = self.late.values().take_while(|ticket| ticket.aged_at <= now);
+        let patient = self.late.values().skip_while(|ticket| ticket.aged_at <= now);
+        let late = patient.take(crate::knob("K_LATE", LOOK_LATE_MAX as f64) as usize);
+        let in_turn = self.ahead.values().chain(aged.take(LOOK_LATE_MAX)).chain(by_class).take(LOOK_MAX);
+        in_turn.chain(late).find(|ticket| fits(ticket)).cloned()
     }
 
     /// A job leaves the queue for a cell; its tenant is charged by estimate.
@@ -193,6 +219,15 @@ impl Queue {
         self.enter(ticket.clone());
     }
 
+    /// A waiting job cannot make its deadline any more.
+    pub fn fall_behind(&mut self, ticket: &mut Ticket) {
+        if !ticket.ahead && !ticket.late {
+            self.leave(ticket);
+            ticket.late = true;
+            self.enter(ticket.clone());
+        }
+    }
+
     /// A waiting job is gone.
     pub fn remove(&mut self, ticket: &Ticket) {
         self.leave(ticket);
@@ -218,6 +253,9 @@ impl Queue {
         self.prompt_tokens += ticket.prompt_tokens;
         if ticket.ahead {
             self.ahead.insert(ticket.place(), ticket);
+        } else if ticket.late {
+            self.late_tokens += ticket.prompt_tokens;
+            self.late.insert(ticket.place(), ticket);
         } else {
             self.recount(ticket.tenant_id, |share| {
                 share.waiting[ticket.class as usize].insert(ticket.place(), ticket);
@@ -230,6 +268,9 @@ impl Queue {
         self.prompt_tokens -= ticket.prompt_tokens;
         if ticket.ahead {
             self.ahead.remove(&ticket.place());
+        } else if ticket.late {
+            self.late_tokens -= ticket.prompt_tokens;
+            self.late.remove(&ticket.place());
         } else {
             self.recount(ticket.tenant_id, |share| {
                 share.waiting[ticket.class as usize].remove(&ticket.place());

@@ -6,8 +6,9 @@ use primitives::node_protocol::{Offer, Terms, TokenFrame, Work};
 
 use crate::Settings;
 use crate::ask::AskPrices;
-use crate::cell::Lap;
+use crate::cell::{Lap, millis};
 use crate::job::{Class, Job, Segment};
+use crate::placement::Need;
 use crate::queue::Ticket;
 
 /// Frames without a token that a lease may send.
@@ -115,6 +116,21 @@ impl Entry {
             Phase::Granted { at, .. } => *at + settings.first_token_max,
             Phase::Running(run) if run.last_token_at.is_some() => run.expires_at,
             Phase::Running(run) => run.expires_at.min(run.committed_at + settings.first_token_max),
+        }
+    }
+
+    /// What it needs of a cell.
+    pub fn need(&self, now: DateTime<Utc>) -> Need<'_> {
+        Need {
+            tokens: self.job.tokens_needed(),
+            prompt_tokens: (self.job.prompt.len() + self.delivered.len()) as u64,
+            output_estimate: self.ticket.output_estimate,
+            blocks: &self.job.blocks,
+            left_ms: millis(self.ticket.due - now),
+            // A job that has begun goes on wherever it can.
+            is_due: self.job.deadline.is_some() && !self.ticket.ahead,
+            step_max_ms: self.job.step_max.map(millis),
+            avoid: &self.failed_on,
         }
     }
 

@@ -6,7 +6,7 @@ use primitives::node_protocol::{FinishReason, SignedReceipt, ToNode, TokenFrame}
 
 use super::entry::{Entry, Holder, Phase, Run, Verdict, count};
 use super::{Core, Output, Wake, failed};
-use crate::cell::{Lap, millis};
+use crate::cell::{Lap, instant_ms, millis};
 use crate::job::{EndReason, FailureCode, JobEvent, Outcome};
 use crate::lease::{EndedLease, LeaseOutcome};
 
@@ -17,6 +17,7 @@ impl Core {
     /// A lease is on record: its work is sent.
     pub fn lease_recorded(&mut self, now: DateTime<Utc>, job_id: JobId, epoch: u32) {
         if let Some((holder, lost)) = self.granted(job_id, epoch) {
+            self.time_record(now, job_id);
             let run = self.run(now, job_id, holder);
             if lost {
                 self.fail_over(now, job_id, run, LeaseOutcome::Lost);
@@ -35,6 +36,12 @@ impl Core {
             self.dismiss(&entry);
             self.outputs.push(Output::Event(job_id, failed(FailureCode::LeaseUnrecorded, entry)));
             self.dispatch(now);
+        }
+    }
+
+    fn time_record(&mut self, now: DateTime<Utc>, job_id: JobId) {
+        if let Some(Phase::Granted { at, .. }) = self.jobs.get(&job_id).map(|entry| &entry.phase) {
+            self.record_ms.add(millis(now - *at));
         }
     }
 
@@ -62,6 +69,9 @@ impl Core {
         let Some(entry) = self.jobs.get_mut(&job_id) else { return };
         let Holder { node_id, provider_id, epoch, .. } = run.holder;
         entry.phase = Phase::Running(run);
+        if let Some(cell) = self.fleet.cell_mut(node_id, &entry.job.model) {
+            cell.committed(job_id, instant_ms(run.committed_at));
+        }
         self.timers.set(Wake::Job(job_id), entry.due(&self.settings));
         let work = Box::new(entry.work(run.committed_at));
         self.outputs.push(Output::Send(node_id, ToNode::Commit { job_id, epoch, work }));
@@ -90,20 +100,24 @@ impl Core {
         run.next_seq += 1;
         if !ids.is_empty() || !text.is_empty() {
             let mut gap_ms = 0.0;
-            self.fleet.measure(run.holder.node_id, &entry.job.model, |measured| {
+            if let Some(cell) = self.fleet.cell_mut(run.holder.node_id, &entry.job.model) {
                 match run.last_token_at {
                     None => {
-                        measured.first_token_ms.add(millis(now - run.committed_at));
+                        cell.measured.first_token_ms.add(millis(now - run.committed_at));
+                        cell.first_token(job_id, instant_ms(now));
                         run.lap = Lap::begin(now);
+                        self.changed.insert(entry.job.model.clone());
                     }
                     Some(last) if !ids.is_empty() => {
-                        measured.gap_ms.add(millis(now - last));
-                        measured.pace.add(&mut run.lap, now, ids.len());
+                        cell.measured.gap_ms.add(millis(now - last));
+                        if let Some(step_ms) = cell.measured.pace.add(&mut run.lap, now, ids.len()) {
+                            cell.measured.curve.learn_step(f64::from(cell.decoding()), step_ms);
+                        }
                     }
                     Some(_) => {}
                 }
-                gap_ms = measured.gap_ms.get().unwrap_or(0.0);
-            });
+                gap_ms = cell.measured.gap_ms.get().unwrap_or(0.0);
+            }
             let patience = chrono::TimeDelta::milliseconds((STALL_GAPS * gap_ms) as i64);
             run.expires_at = now + patience.min(self.settings.first_token_max).max(self.settings.lease_ttl);
             run.last_token_at = Some(now);

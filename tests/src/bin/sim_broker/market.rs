@@ -18,7 +18,7 @@ use primitives::node_protocol::{
 use uuid::Uuid;
 
 use crate::agenda::Agenda;
-use crate::kind::Kind;
+use crate::kind::{Kind, STEP_MAX_S};
 use crate::machine::{Did, Key, Machine, Task};
 use crate::outcome::Outcome;
 use crate::scene::{Run, Scene};
@@ -147,9 +147,11 @@ impl<'a> Market<'a> {
             sampling: Sampling::greedy(),
             grammar: None,
             logprobs: None,
+            blocks: asked.blocks.iter().flat_map(|block| (0..NAMES).map(move |n| block * NAMES + n)).collect(),
             cache_salt: None,
             class: Class::Interactive,
             deadline: Some(at(now + (asked.first_token_max_s * 1e6) as u64)),
+            step_max: Some(TimeDelta::microseconds((STEP_MAX_S * 1e6) as i64)),
         };
         if self.core.submit(at(now), job).is_err() {
             self.outcomes[request].refused = true;

@@ -16,6 +16,7 @@ use ledger::{JobHold, Replica, Writer};
 use primitives::clock::Clock;
 use primitives::grammar::Grammar;
 use primitives::id::{ApiKeyId, Ids, JobId, ProjectId, TenantId, UserId};
+use primitives::kv_block;
 use primitives::money::{Money, Nanos};
 use primitives::node_protocol::{Sampling, TokenLogprobs};
 use primitives::prompt::Message;
@@ -309,6 +310,8 @@ impl Inference {
         let (job_id, tenant_id, currency) = (job.job_id, job.tenant_id, job.currency);
         let hold = self.ledger.hold(JobHold { job_id, tenant_id, currency, amount, expires_at }).await?;
         let seed = request.seed.unwrap_or_else(|| job_id.0.as_u64_pair().1);
+        let cache_salt = self.salts.of(tenant_id);
+        let blocks = kv_block::names(&cache_salt, &prompt);
         let submitted = self.broker.submit(Job {
             job_id,
             tenant_id,
@@ -319,9 +322,11 @@ impl Inference {
             sampling: Sampling { seed, ..request.sampling },
             grammar: request.grammar,
             logprobs: request.logprobs,
-            cache_salt: Some(self.salts.of(tenant_id)),
+            blocks,
+            cache_salt: Some(cache_salt),
             class: job.class,
             deadline: None,
+            step_max: None,
         });
         let stream = match submitted.await {
             Ok(stream) => stream,
@@ -374,7 +379,7 @@ fn output_limit(entry: &Entry, prompt_tokens: usize, wanted: Option<u32>) -> Res
 impl From<Refused> for Error {
     fn from(refused: Refused) -> Self {
         let retry_after = match &refused {
-            Refused::QueueFull { retry_after, .. } => *retry_after,
+            Refused::QueueFull { retry_after, .. } | Refused::Late { retry_after, .. } => *retry_after,
             _ => std::time::Duration::from_secs(5),
         };
         Self::Unavailable { reason: format!("{refused}."), retry_after }

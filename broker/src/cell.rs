@@ -7,6 +7,7 @@ use primitives::node_protocol::ServedModel;
 use crate::ask::AskPrices;
 use crate::curve::Curve;
 use crate::held_blocks::HeldBlocks;
+use crate::queue::Lane;
 
 /// One model on one connected node.
 #[derive(Clone, Debug)]
@@ -91,6 +92,21 @@ impl Cell {
     pub fn first_token_ms(&self, turn: Turn, uncached: f64) -> f64 {
         let curve = &self.measured.curve;
         turn.begins_ms + curve.prompt_ms(uncached, turn.batch) + curve.trip_ms() / 2.0
+    }
+
+    /// How a job that comes now sees it.
+    pub fn lane(&self, now_ms: f64, record_ms: f64) -> Lane {
+        let (turn, curve) = (self.turn(now_ms, record_ms), &self.measured.curve);
+        let start_ms = curve.prompt_ms(0.0, turn.batch);
+        let token_ms = (curve.prompt_ms(1_000.0, turn.batch) - start_ms).max(0.0) / 1_000.0;
+        Lane { free_ms: turn.begins_ms, start_ms, token_ms, back_ms: curve.trip_ms() / 2.0 }
+    }
+
+    /// True when one more sequence would get its tokens as quickly as it wants, as far as is known.
+    pub fn keeps_pace(&self, step_max: Option<TimeDelta>) -> bool {
+        let batch = self.in_flight.min(self.slots.max(1) - 1) + 1;
+        let step_ms = self.measured.curve.step_ms(f64::from(batch));
+        step_max.is_none_or(|most| step_ms.is_none_or(|step_ms| step_ms <= millis(most)))
     }
 
     /// A job is offered: it is ahead of all that come later.
@@ -371,13 +387,13 @@ mod tests {
         let mut now = DateTime::UNIX_EPOCH;
         let (mut pace, mut lap) = (Pace::default(), Lap::begin(now));
         // A whole answer in one breath: it waited somewhere.
-        (0..100).for_each(|_| pace.add(&mut lap, now, 1));
+        (0..100).for_each(|_| drop(pace.add(&mut lap, now, 1)));
         assert_eq!(pace.get(), None);
         // Four frames at once every 40 ms: a hundred tokens a second.
         lap = Lap::begin(now);
         for _ in 0..50 {
             now += TimeDelta::milliseconds(40);
-            (0..4).for_each(|_| pace.add(&mut lap, now, 1));
+            (0..4).for_each(|_| drop(pace.add(&mut lap, now, 1)));
         }
         let speed = pace.get().unwrap();
         assert!((80.0..120.0).contains(&speed), "{speed}");

@@ -22,18 +22,19 @@ mod timers;
 mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use primitives::id::{JobId, NodeId};
 use primitives::node_protocol::{FromNode, Load, ToNode};
 
-use crate::cell::{Average, ModelAvailability, Turn, instant_ms, millis};
+use crate::cell::{Average, ModelAvailability, instant_ms};
 use crate::fleet::Fleet;
-use crate::job::{EndReason, FailureCode, Job, JobEvent, Outcome};
+use crate::job::{Class, EndReason, FailureCode, Job, JobEvent, Outcome};
 use crate::lease::{EndedLease, GrantedLease, LeaseOutcome};
 use crate::node::{NodeSession, NodeSnapshot};
 use crate::presence::{self, Presence};
-use crate::queue::Queue;
+use crate::queue::{Queue, Ticket};
 use crate::{Refused, Settings};
 use entry::{Entry, Phase};
 use timers::Timers;
@@ -78,6 +79,8 @@ pub struct Core {
     queues: BTreeMap<String, Queue>,
     jobs: BTreeMap<JobId, Entry>,
     timers: Timers<Wake>,
+    /// Looks at the queue so far.
+    decisions: u64,
     /// What a lease's record takes, lately. *Units*: ms.
     record_ms: Average,
     /// Models whose queue or cells changed in this input.
@@ -94,6 +97,7 @@ impl Core {
             queues: BTreeMap::new(),
             jobs: BTreeMap::new(),
             timers: Timers::default(),
+            decisions: 0,
             record_ms: Average::new(0.1),
             changed: BTreeSet::new(),
             outputs: Vec::new(),
@@ -102,10 +106,13 @@ impl Core {
 
     /// Takes a job in, or says why not.
     pub fn submit(&mut self, now: DateTime<Utc>, job: Job) -> Result<(), Refused> {
-        self.admit(now, &job)?;
+        self.admit(&job)?;
         let queue = self.queues.entry(job.model.clone()).or_insert_with(Queue::new);
-        let ticket = queue.ticket(&job, now, self.settings.ageing);
-        queue.push(ticket.clone());
+        let mut ticket = queue.ticket(&job, now, self.settings.ageing);
+        self.weigh(now, &job, &mut ticket)?;
+        if let Some(queue) = self.queues.get_mut(&job.model) {
+            queue.push(ticket.clone());
+        }
         let stranded_since = (!self.could_serve(&job)).then_some(now);
         let job_id = job.job_id;
         self.changed.insert(job.model.clone());
@@ -234,7 +241,7 @@ impl Core {
         self.fleet.snapshots()
     }
 
-    fn admit(&self, now: DateTime<Utc>, job: &Job) -> Result<(), Refused> {
+    fn admit(&self, job: &Job) -> Result<(), Refused> {
         let model = || job.model.clone();
         if self.jobs.contains_key(&job.job_id) {
             return Err(Refused::Duplicate(job.job_id));
@@ -247,39 +254,44 @@ impl Core {
         if context_tokens_max > 0 && tokens_needed > u64::from(context_tokens_max) {
             return Err(Refused::ContextTooShort { model: model(), tokens_needed, context_tokens_max });
         }
-        if let Some(late_ms) = self.late_by(now, job).filter(|_| crate::knob("K_ADMIT", 1.0) > 0.0) {
-            let retry_after = std::time::Duration::from_secs((late_ms / 1_000.0).ceil().clamp(1.0, 3_600.0) as u64);
-            return Err(Refused::Late { model: model(), retry_after });
-        }
         let Some(queue) = self.queues.get(&job.model) else { return Ok(()) };
         if queue.is_full(job.tenant_id, job.prompt.len() as u64, &self.settings) {
-            let slots = self.fleet.cells(&job.model).map(|(_, cell)| cell.capacity).fold(0, u32::saturating_add);
-            return Err(Refused::QueueFull { model: model(), retry_after: queue.retry_after(slots) });
+            let retry_after = queue.retry_after(self.fleet.slots(&job.model));
+            return Err(Refused::QueueFull { model: model(), retry_after });
         }
         Ok(())
     }
 
-    /// By how much even the quickest cell would miss a job's deadline, after all that waits; nothing when one may make it.
-    /// *Units*: ms.
-    fn late_by(&self, now: DateTime<Utc>, job: &Job) -> Option<f64> {
-        let left_ms = millis(job.deadline? - now);
+    /// Weighs a job that has a deadline and is waited for.
+    ///
+    /// *Errors*: late, when no cell could begin it in time after all that waits, or another's chance would be lost to a longer job.
+    fn weigh(&self, now: DateTime<Utc>, job: &Job, ticket: &mut Ticket) -> Result<(), Refused> {
+        if job.deadline.is_none() || job.class != Class::Interactive {
+            return Ok(());
+        }
         let (now_ms, record_ms) = (instant_ms(now), self.record_ms());
-        let speed: f64 = self.fleet.cells(&job.model).map(|(_, cell)| cell.measured.curve.speed()).sum();
-        let tokens = self.queues.get(&job.model).map_or(0, Queue::tokens_in_time);
-        let queue_ms = crate::knob("K_ADMIT", 1.0) * tokens as f64 / speed.max(0.001);
-        let cells = self.fleet.cells(&job.model).map(|(_, cell)| {
-            let turn = cell.turn(now_ms, record_ms);
-            let begins_ms = turn.begins_ms.max(turn.begins_ms - turn.waits_ms + queue_ms);
-            let uncached = job.prompt.len().saturating_sub(cell.held.cached_tokens(&job.blocks));
-            cell.first_token_ms(Turn { begins_ms, ..turn }, uncached as f64)
-        });
-        cells.reduce(f64::min).map(|first_ms| first_ms - left_ms).filter(|late_ms| *late_ms > 0.0)
+        let cells = self.fleet.candidates(&job.model, self.decisions);
+        let fitting = cells.filter(|(_, cell)| u64::from(cell.context_tokens) >= job.tokens_needed());
+        let (mut lanes, mut cached) = (Vec::new(), 0);
+        for (_, cell) in fitting.filter(|(_, cell)| cell.keeps_pace(job.step_max)) {
+            cached = cached.max(cell.held.cached_tokens(&job.blocks));
+            lanes.push(cell.lane(now_ms, record_ms));
+        }
+        if lanes.is_empty() {
+            return Ok(());
+        }
+        ticket.work_tokens = Some(job.prompt.len().saturating_sub(cached).max(1) as f64);
+        let late_by = self.queues.get(&job.model).and_then(|queue| queue.late_by(ticket, now, &lanes));
+        late_by.map_or(Ok(()), |late_ms| {
+            let retry_after = Duration::from_secs((late_ms / 1_000.0).ceil().clamp(1.0, 3_600.0) as u64);
+            Err(Refused::Late { model: job.model.clone(), retry_after })
+        })
     }
 
     /// True when a connected node that takes offers has the context for the job.
     fn could_serve(&self, job: &Job) -> bool {
         job.tokens_needed() <= u64::from(self.fleet.context_tokens_max(&job.model))
-            && self.fleet.cells(&job.model).next().is_some()
+            && self.fleet.serves(&job.model)
     }
 
     /// Notes for each waiting job of a model whether a connected node could serve it.

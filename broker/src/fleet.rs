@@ -11,14 +11,50 @@ use crate::cell::{Cell, CellSnapshot, Measured, ModelAvailability};
 use crate::node::{NodeSession, NodeSnapshot};
 use crate::presence::{self, Presence};
 
+/// Cells that one decision looks at.
+const CANDIDATES_MAX: usize = 64;
+
 /// The connected nodes, and for each model those that take offers.
 #[derive(Debug, Default)]
 pub(crate) struct Fleet {
     nodes: BTreeMap<NodeId, Connected>,
     /// A model stays here, with no node, when its last node goes: it may come back.
-    takers: BTreeMap<String, BTreeSet<NodeId>>,
+    takers: BTreeMap<String, Takers>,
     /// How the cells of absent nodes did, so that coming back does not wipe a record; bounded by the nodes ever joined.
     remembered: BTreeMap<(NodeId, String), Measured>,
+}
+
+/// The nodes that take offers for a model.
+#[derive(Debug, Default)]
+struct Takers {
+    /// In order.
+    nodes: Vec<NodeId>,
+    /// How many of them serve so long a context.
+    contexts: BTreeMap<u32, usize>,
+    /// Jobs that they may have at once.
+    slots: u32,
+}
+
+impl Takers {
+    fn insert(&mut self, node_id: NodeId, cell: &Cell) {
+        if let Err(place) = self.nodes.binary_search(&node_id) {
+            self.nodes.insert(place, node_id);
+            *self.contexts.entry(cell.context_tokens).or_default() += 1;
+            self.slots = self.slots.saturating_add(cell.capacity);
+        }
+    }
+
+    fn remove(&mut self, node_id: NodeId, cell: &Cell) {
+        let Ok(place) = self.nodes.binary_search(&node_id) else { return };
+        self.nodes.remove(place);
+        self.slots = self.slots.saturating_sub(cell.capacity);
+        if let Some(count) = self.contexts.get_mut(&cell.context_tokens) {
+            *count -= 1;
+            if *count == 0 {
+                self.contexts.remove(&cell.context_tokens);
+            }
+        }
+    }
 }
 
 /// A node while its link lasts.
@@ -48,8 +84,9 @@ impl Fleet {
             let ask = session.asks.iter().find(|ask| ask.model == served.model);
             let Some(ask) = ask.filter(|ask| ask.prices.currency == settings.currency) else { continue };
             let measured = self.remembered.remove(&(node_id, served.model.clone())).unwrap_or_default();
-            cells.insert(served.model.clone(), Cell::new(served, ask.prices, settings.backlog, measured));
-            self.takers.entry(served.model.clone()).or_default().insert(node_id);
+            let cell = Cell::new(served, ask.prices, settings.backlog, measured);
+            self.takers.entry(served.model.clone()).or_default().insert(node_id, &cell);
+            cells.insert(served.model.clone(), cell);
         }
         let node = Connected {
             provider_id: session.provider_id,
@@ -79,9 +116,9 @@ impl Fleet {
         let node = self.nodes.get_mut(&node_id)?;
         node.draining = true;
         let models: Vec<String> = node.cells.keys().cloned().collect();
-        for model in &models {
+        for (model, cell) in &node.cells {
             if let Some(takers) = self.takers.get_mut(model) {
-                takers.remove(&node_id);
+                takers.remove(node_id, cell);
             }
         }
         Some(models)
@@ -120,13 +157,36 @@ impl Fleet {
 
     /// The cells of a model whose nodes take offers, in order of node.
     pub fn cells<'a>(&'a self, model: &'a str) -> impl Iterator<Item = (NodeId, &'a Cell)> + Clone {
-        let nodes = self.takers.get(model).into_iter().flatten();
+        let nodes = self.takers.get(model).into_iter().flat_map(|takers| &takers.nodes);
         nodes.filter_map(move |node_id| Some((*node_id, self.nodes.get(node_id)?.cells.get(model)?)))
+    }
+
+    /// The cells of a model that one decision looks at: all of a small fleet; of a large one, [`CANDIDATES_MAX`] spread evenly from
+    /// where `turn` says, so that decisions in a row look at others.
+    pub fn candidates<'a>(&'a self, model: &'a str, turn: u64) -> impl Iterator<Item = (NodeId, &'a Cell)> {
+        let nodes = self.takers.get(model).map_or(&[][..], |takers| &takers.nodes);
+        let looked_at = nodes.len().min(CANDIDATES_MAX);
+        // A large odd factor, so that two decisions in a row begin far from each other.
+        let first = turn.wrapping_mul(0x9e37_79b9_7f4a_7c15) as usize % nodes.len().max(1);
+        let first = if nodes.len() > CANDIDATES_MAX { first } else { 0 };
+        let places = (0..looked_at).map(move |n| (first + n * nodes.len() / looked_at) % nodes.len());
+        places.filter_map(move |place| Some((nodes[place], self.nodes.get(&nodes[place])?.cells.get(model)?)))
+    }
+
+    /// Jobs that a model's nodes may have at once.
+    pub fn slots(&self, model: &str) -> u32 {
+        self.takers.get(model).map_or(0, |takers| takers.slots)
+    }
+
+    /// True when a node takes offers for a model.
+    pub fn serves(&self, model: &str) -> bool {
+        self.takers.get(model).is_some_and(|takers| !takers.nodes.is_empty())
     }
 
     /// The longest context at hand for a model; 0 when no node takes offers.
     pub fn context_tokens_max(&self, model: &str) -> u32 {
-        self.cells(model).map(|(_, cell)| cell.context_tokens).max().unwrap_or(0)
+        let longest = self.takers.get(model).and_then(|takers| takers.contexts.last_key_value());
+        longest.map_or(0, |(context, _)| *context)
     }
 
     /// The models that a node serves.
@@ -181,7 +241,7 @@ impl Fleet {
 
     pub fn models(&self, queued: impl Fn(&str) -> usize) -> Vec<ModelAvailability> {
         let models = self.takers.iter();
-        models.map(|(model, takers)| self.availability(model, takers.len(), queued(model))).collect()
+        models.map(|(model, takers)| self.availability(model, takers.nodes.len(), queued(model))).collect()
     }
 
     fn availability(&self, model: &str, nodes: usize, queued: usize) -> ModelAvailability {
@@ -189,7 +249,7 @@ impl Fleet {
         ModelAvailability {
             model: model.to_owned(),
             nodes: count(nodes),
-            slots: self.cells(model).map(|(_, cell)| cell.capacity).fold(0, u32::saturating_add),
+            slots: self.slots(model),
             slots_free: self.cells(model).map(|(_, cell)| cell.slots_free()).fold(0, u32::saturating_add),
             queued: count(queued),
             context_tokens_max: self.context_tokens_max(model),

@@ -7,6 +7,7 @@
 
 use std::cmp::Ordering;
 
+use chrono::TimeDelta;
 use primitives::id::NodeId;
 use primitives::kv_block::BlockName;
 
@@ -36,8 +37,8 @@ pub(crate) struct Need<'a> {
     pub left_ms: f64,
     /// It has a deadline, which it may miss for good.
     pub is_due: bool,
-    /// The longest step that it wants. *Units*: ms.
-    pub step_max_ms: Option<f64>,
+    /// The longest step that it wants.
+    pub step_max: Option<TimeDelta>,
     /// Nodes that failed this job: asked again only when no other could serve it.
     pub avoid: &'a [NodeId],
 }
@@ -131,8 +132,7 @@ impl Score {
         let curve = &cell.measured.curve;
         let middle_ms = cell.first_token_ms(turn, prompt - cached);
         let first_token_ms = middle_ms * curve.spread().powf(crate::knob("K_SPREAD", 1.0));
-        let step_ms = curve.step_ms(f64::from(cell.in_flight.min(cell.slots.max(1) - 1) + 1));
-        let keeps_pace = need.step_max_ms.is_none_or(|most| step_ms.is_none_or(|step| step <= most));
+        let keeps_pace = cell.keeps_pace(need.step_max);
         let (input, output) = cell.asks();
         let asked = input * (prompt - cached + CACHED_WEIGHT * cached) + output * need.output_estimate as f64;
         let slowness = 1.0 + SLOWNESS_WEIGHT * (first_token_ms / need.left_ms.max(1.0)).min(1.0);
@@ -152,6 +152,7 @@ impl Score {
 
 #[cfg(test)]
 mod tests {
+    use primitives::id::JobId;
     use primitives::money::{AttoPrice, Currency};
     use primitives::node_protocol::ServedModel;
     use uuid::Uuid;
@@ -160,13 +161,12 @@ mod tests {
     use crate::ask::AskPrices;
     use crate::cell::Measured;
 
-    const NOW: DateTime<Utc> = DateTime::UNIX_EPOCH;
-
     fn node(n: u128) -> NodeId {
         NodeId(Uuid::from_u128(n))
     }
 
-    fn cell(price: i128, first_token_ms: f64) -> Cell {
+    /// A cell with one slot whose node says that a prompt of a hundred tokens takes so long.
+    fn cell(price: i128, prompt_ms: u32) -> Cell {
         let price = AttoPrice::try_new(price).unwrap();
         let served = ServedModel {
             model: "m".into(),
@@ -176,51 +176,108 @@ mod tests {
             slots: 1,
         };
         let mut measured = Measured::default();
-        measured.first_token_ms.add(first_token_ms);
+        measured.curve.hear(prompt_ms * 10);
         Cell::new(&served, AskPrices { currency: Currency::USD, input: price, output: price }, 0, measured)
     }
 
-    fn check(cells: &[(u128, Cell)], avoid: &[NodeId]) -> Option<u128> {
-        let due = NOW + TimeDelta::milliseconds(500);
-        let need = Need { tokens: 200, prompt_tokens: 100, output_estimate: 100, due, avoid };
-        let cells = cells.iter().map(|(n, cell)| (node(*n), cell));
-        choose(cells, need, NOW, TimeDelta::milliseconds(500)).map(|node_id| node_id.0.as_u128())
+    fn need() -> Need<'static> {
+        Need {
+            tokens: 200,
+            prompt_tokens: 100,
+            output_estimate: 100,
+            blocks: &[1, 2, 3],
+            left_ms: 1_000.0,
+            is_due: true,
+            step_max: None,
+            avoid: &[],
+        }
+    }
+
+    fn check(cells: &[(u128, Cell)], need: &Need<'_>) -> Choice {
+        let cells: Vec<_> = cells.iter().map(|(n, cell)| Candidate::new(node(*n), cell, 0.0, 0.0)).collect();
+        choose(&cells, need)
+    }
+
+    fn take(n: u128) -> Choice {
+        Choice::Take(node(n))
     }
 
     #[test]
     fn the_cheapest_in_time_wins() {
-        assert_eq!(check(&[(1, cell(30, 100.0)), (2, cell(10, 400.0)), (3, cell(1, 900.0))], &[]), Some(2));
+        assert_eq!(check(&[(1, cell(30, 100)), (2, cell(10, 400)), (3, cell(1, 1_900))], &need()), take(2));
     }
 
     #[test]
-    fn when_none_is_in_time_the_quickest_wins() {
-        assert_eq!(check(&[(1, cell(1, 900.0)), (2, cell(9, 700.0))], &[]), Some(2));
+    fn a_cell_is_in_time_nine_times_in_ten_and_not_on_average() {
+        let mut wild = cell(1, 600);
+        (0..200).for_each(|n| wild.measured.curve.judge(100.0, if n % 5 == 0 { 300.0 } else { 80.0 }));
+        assert_eq!(check(&[(1, wild), (2, cell(9, 400))], &need()), take(2));
+    }
+
+    #[test]
+    fn a_job_without_a_deadline_goes_to_the_quickest_when_none_is_in_time() {
+        let cells = [(1, cell(1, 1_900)), (2, cell(9, 1_700))];
+        assert_eq!(check(&cells, &Need { is_due: false, ..need() }), take(2));
+        assert_eq!(check(&cells, &need()), Choice::Late, "one that has a deadline has missed it");
+    }
+
+    #[test]
+    fn a_cell_whose_steps_are_too_slow_is_not_in_time() {
+        let mut slow = cell(1, 100);
+        (0..20).for_each(|_| slow.measured.curve.learn_step(1.0, 90.0));
+        let need = Need { step_max: Some(TimeDelta::milliseconds(60)), ..need() };
+        assert_eq!(check(&[(1, slow.clone()), (2, cell(9, 100))], &need), take(2));
+        assert_eq!(check(&[(1, slow)], &need), Choice::Late);
     }
 
     #[test]
     fn an_unreliable_cell_counts_as_dearer() {
-        let mut doubtful = cell(10, 100.0);
+        let mut doubtful = cell(10, 100);
         doubtful.measured.reliability.add(0.0);
-        assert_eq!(check(&[(1, doubtful), (2, cell(15, 100.0))], &[]), Some(2));
+        assert_eq!(check(&[(1, doubtful), (2, cell(15, 100))], &need()), take(2));
     }
 
     #[test]
     fn ties_go_to_the_lower_node_id() {
-        assert_eq!(check(&[(2, cell(5, 100.0)), (1, cell(5, 100.0))], &[]), Some(1));
+        assert_eq!(check(&[(2, cell(5, 100)), (1, cell(5, 100))], &need()), take(1));
     }
 
     #[test]
     fn a_node_that_failed_the_job_waits_until_no_other_could_serve_it() {
-        let mut busy = cell(5, 100.0);
-        busy.in_flight = 1;
-        assert_eq!(check(&[(1, cell(5, 100.0)), (2, busy)], &[node(1)]), None);
-        assert_eq!(check(&[(1, cell(5, 100.0))], &[node(1)]), Some(1));
+        let need = Need { avoid: &[node(1)], ..need() };
+        assert_eq!(check(&[(1, cell(5, 100)), (2, busy(100))], &need), Choice::Wait);
+        assert_eq!(check(&[(1, cell(5, 100))], &need), take(1));
     }
 
     #[test]
     fn a_short_context_is_no_candidate() {
-        let mut short = cell(5, 100.0);
+        let mut short = cell(5, 100);
         short.context_tokens = 199;
-        assert_eq!(check(&[(1, short)], &[]), None);
+        assert_eq!(check(&[(1, short)], &Need { is_due: false, ..need() }), Choice::Wait);
+    }
+
+    /// A cell that computes another prompt, of a hundred tokens.
+    fn busy(prompt_ms: u32) -> Cell {
+        let mut busy = cell(5, prompt_ms);
+        (busy.slots, busy.capacity) = (4, 4);
+        busy.put_ahead(JobId(Uuid::nil()), 100.0, 0.0, 0.0);
+        busy
+    }
+
+    #[test]
+    fn a_busy_cell_that_holds_the_prompt_is_waited_for_while_there_is_time() {
+        let mut holder = busy(200);
+        holder.held.tell(&[1, 2, 3], &[], 0.0);
+        let cells = [(1, cell(5, 200)), (2, holder)];
+        assert_eq!(check(&cells, &need()), Choice::Wait);
+        assert_eq!(check(&cells, &Need { left_ms: 330.0, ..need() }), take(1));
+        assert_eq!(check(&cells, &Need { blocks: &[9, 8, 7], ..need() }), take(1));
+    }
+
+    #[test]
+    fn a_free_cell_that_holds_the_prompt_is_cheaper() {
+        let mut holder = cell(6, 200);
+        holder.held.tell(&[1, 2, 3], &[], 0.0);
+        assert_eq!(check(&[(1, cell(5, 200)), (2, holder)], &need()), take(2));
     }
 }

@@ -110,6 +110,7 @@ impl Entry {
         match &self.phase {
             Phase::Waiting { since, stranded_since } => {
                 let turn = *since + wait_max(self.job.class, settings);
+                let turn = self.ticket.ends_at.filter(|_| self.epoch == 0).map_or(turn, |ends_at| turn.min(ends_at));
                 stranded_since.map_or(turn, |since| turn.min(since + settings.nodes_gone_wait))
             }
             Phase::Offered { at, .. } => *at + settings.offer_expiry,
@@ -129,7 +130,7 @@ impl Entry {
             left_ms: millis(self.ticket.due - now),
             // A job that has begun goes on wherever it can.
             is_due: self.job.deadline.is_some() && !self.ticket.ahead,
-            step_max_ms: self.job.step_max.map(millis),
+            step_max: self.job.step_max,
             avoid: &self.failed_on,
         }
     }

@@ -1,6 +1,6 @@
 //! Under a lease: the work goes out, tokens come in, and what happens when they do not.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use primitives::id::{JobId, NodeId};
 use primitives::node_protocol::{FinishReason, SignedReceipt, ToNode, TokenFrame};
 
@@ -12,6 +12,13 @@ use crate::lease::{EndedLease, LeaseOutcome};
 
 /// A lease outlives a silence of this many of its cell's longest usual gaps.
 const STALL_GAPS: f64 = 4.0;
+
+/// A cell rests after so many leases in a row that failed,
+const BREAK_AFTER: u32 = 3;
+/// for so long, and twice as long each time it fails again,
+const BREAK_FOR: TimeDelta = TimeDelta::seconds(1);
+/// so many times.
+const BREAK_DOUBLINGS_MAX: u32 = 6;
 
 impl Core {
     /// A lease is on record: its work is sent.
@@ -160,7 +167,7 @@ impl Core {
             queue.learn(entry.delivered.len() as u64, now - run.committed_at);
         }
         let honest = if outcome == LeaseOutcome::Done { 1.0 } else { 0.0 };
-        self.rate(&run, &entry.job.model, honest);
+        self.rate(now, &run, &entry.job.model, honest);
         self.outputs.push(Output::End(ended(now, &entry, &run, outcome, receipt)));
         let outcome = Outcome { reason, segments: entry.segments };
         self.outputs.push(Output::Event(job_id, JobEvent::Ended(outcome)));
@@ -214,7 +221,7 @@ impl Core {
         entry.failed_on.push(run.holder.node_id);
         let model = entry.job.model.clone();
         self.outputs.push(Output::End(ended(now, entry, &run, outcome, None)));
-        self.rate(&run, &model, 0.0);
+        self.rate(now, &run, &model, 0.0);
         self.fleet.release(run.holder.node_id, &model, job_id);
         if run.holder.epoch >= self.settings.attempts_max {
             let Some(entry) = self.remove(job_id, false) else { return };
@@ -296,8 +303,17 @@ impl Core {
         Some(entry)
     }
 
-    fn rate(&mut self, run: &Run, model: &str, success: f64) {
-        self.fleet.measure(run.holder.node_id, model, |measured| measured.reliability.add(success));
+    fn rate(&mut self, now: DateTime<Utc>, run: &Run, model: &str, success: f64) {
+        let node_id = run.holder.node_id;
+        let mut failures = 0;
+        self.fleet.measure(node_id, model, |measured| {
+            measured.reliability.add(success);
+            measured.failures = if success > 0.0 { 0 } else { measured.failures.saturating_add(1) };
+            failures = measured.failures;
+        });
+        if failures >= BREAK_AFTER {
+            self.rest(node_id, model, now + BREAK_FOR * (1 << (failures - BREAK_AFTER).min(BREAK_DOUBLINGS_MAX)));
+        }
     }
 }
 

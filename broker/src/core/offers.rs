@@ -19,7 +19,7 @@ struct Matched {
     /// The next job in the queue's order that a cell should have now, and whose cell that is.
     offer: Option<(Ticket, NodeId)>,
     /// Jobs that nobody could serve in time any more.
-    late: Vec<Ticket>,
+    late: Vec<JobId>,
     /// When the next busy cell will be about to be free, and whose that is.
     look_at: Option<(DateTime<Utc>, NodeId)>,
 }
@@ -29,8 +29,9 @@ impl Core {
     pub(super) fn dispatch(&mut self, now: DateTime<Utc>) {
         while let Some(model) = self.changed.pop_first() {
             while let Some(matched) = self.next_match(now, &model) {
+                self.decisions += 1;
                 let (none_left, none_late) = (matched.offer.is_none(), matched.late.is_empty());
-                matched.late.into_iter().for_each(|ticket| self.fall_behind(&ticket));
+                matched.late.into_iter().for_each(|job_id| self.fall_behind(job_id));
                 if let Some((at, node_id)) = matched.look_at {
                     self.timers.set(Wake::Turn(node_id), at);
                 }
@@ -48,12 +49,12 @@ impl Core {
     fn next_match(&self, now: DateTime<Utc>, model: &str) -> Option<Matched> {
         let queue = self.queues.get(model).filter(|queue| queue.len() > 0)?;
         let (now_ms, record_ms) = (instant_ms(now), self.record_ms());
-        let cells = self.fleet.cells(model);
+        let cells = self.fleet.candidates(model, self.decisions);
         let cells: Vec<Candidate<'_>> =
             cells.map(|(node_id, cell)| Candidate::new(node_id, cell, now_ms, record_ms)).collect();
         let (mut chosen, mut late) = (None, Vec::new());
         let ticket = cells.iter().any(Candidate::is_ready).then(|| {
-            queue.next(now, |ticket| {
+            queue.next(|ticket| {
                 let Some(entry) = self.jobs.get(&ticket.job_id) else { return false };
                 let need = entry.need(now);
                 chosen = match placement::choose(&cells, &need) {
@@ -61,7 +62,7 @@ impl Core {
                     Choice::Wait => None,
                     Choice::Late if ticket.late => placement::quickest(&cells, &need),
                     Choice::Late => {
-                        late.push(ticket.clone());
+                        late.push(ticket.job_id);
                         None
                     }
                 };
@@ -79,8 +80,8 @@ impl Core {
     }
 
     /// A job that missed its deadline goes behind those that can still make theirs.
-    fn fall_behind(&mut self, ticket: &Ticket) {
-        if let Some(entry) = self.jobs.get_mut(&ticket.job_id)
+    fn fall_behind(&mut self, job_id: JobId) {
+        if let Some(entry) = self.jobs.get_mut(&job_id)
             && let Some(queue) = self.queues.get_mut(&entry.job.model)
         {
             queue.fall_behind(&mut entry.ticket);
@@ -143,12 +144,17 @@ impl Core {
         let Some(entry) = self.jobs.get(&job_id) else { return };
         let model = entry.job.model.clone();
         self.fleet.release(node_id, &model, job_id);
-        let rests_until = now + self.settings.offer_rest;
-        if let Some(cell) = self.fleet.cell_mut(node_id, &model) {
-            cell.rests_until = Some(rests_until);
-            self.timers.set(Wake::Rest(node_id), rests_until);
-        }
+        self.rest(node_id, &model, now + self.settings.offer_rest);
         self.wait_again(now, job_id);
+    }
+
+    /// Leaves a cell alone until then, or until it was to be left alone anyway.
+    pub(super) fn rest(&mut self, node_id: NodeId, model: &str, until: DateTime<Utc>) {
+        if let Some(cell) = self.fleet.cell_mut(node_id, model) {
+            let until = cell.rests_until.map_or(until, |set| set.max(until));
+            cell.rests_until = Some(until);
+            self.timers.set(Wake::Rest(node_id), until);
+        }
     }
 
     /// An offered job goes back to its place in the queue.

@@ -54,9 +54,11 @@ pub fn job(n: u128) -> Job {
         sampling: Sampling::greedy(),
         grammar: None,
         logprobs: None,
+        blocks: vec![],
         cache_salt: None,
         class: Class::Interactive,
         deadline: None,
+        step_max: None,
     }
 }
 

@@ -18,8 +18,10 @@ use primitives::node_protocol::{
 use uuid::Uuid;
 
 use crate::agenda::Agenda;
+use crate::faults::{Chaos, Faults};
 use crate::kind::{Kind, STEP_MAX_S};
 use crate::machine::{Did, Key, Machine, Task};
+use crate::oracle::{Oracle, Seen};
 use crate::outcome::Outcome;
 use crate::scene::{Run, Scene};
 use crate::trace::BLOCK_TOKENS;
@@ -39,15 +41,21 @@ const NEWS_MAX: usize = BLOCK_NEWS_MAX / NAMES as usize;
 enum Thing {
     Comes(usize),
     ToNode(usize, ToNode),
-    FromNode(usize, FromNode),
+    /// On which of the node's links: what a former one carried means nothing.
+    FromNode { node: usize, link: u32, message: FromNode },
     Acts { node: usize, version: u64 },
     Beats(usize),
     Recorded(JobId, u32),
+    Crashes(usize),
+    Breaks(usize),
+    Returns(usize),
     Ticks,
 }
 
 struct Peer {
     machine: Machine,
+    is_up: bool,
+    link: u32,
     version: u64,
     runs: HashMap<Key, Lease>,
     off: f64,
@@ -66,16 +74,19 @@ struct Lease {
 
 /// Runs a scene under the production core.
 pub fn run(scene: &Scene) -> Run {
-    let mut market = Market::new(scene);
-    while let Some((now, thing)) = market.agenda.next() {
-        market.happen(now, thing);
-        market.perform(now);
-        if market.open == 0 {
-            break;
-        }
-    }
+    let mut market = Market::new(scene, None);
+    market.run();
     let cost = market.peers.iter().map(|peer| peer.machine.cost).sum();
     Run { outcomes: market.outcomes, cost }
+}
+
+/// Runs a scene under the production core while much goes wrong, and tells what the oracle saw.
+pub fn run_with_faults(scene: &Scene, faults: Faults, seed: u64) -> Seen {
+    let mut market = Market::new(scene, Some(Chaos::new(faults, seed)));
+    market.run();
+    let refused = market.outcomes.iter().filter(|outcome| outcome.refused).count() as u64;
+    market.oracle.close(refused, scene.requests.len() as u64);
+    market.oracle.seen
 }
 
 struct Market<'a> {
@@ -87,10 +98,12 @@ struct Market<'a> {
     /// Requests of which something may still become.
     open: usize,
     ticks_at: Option<u64>,
+    chaos: Option<Chaos>,
+    oracle: Oracle,
 }
 
 impl<'a> Market<'a> {
-    fn new(scene: &'a Scene<'a>) -> Self {
+    fn new(scene: &'a Scene<'a>, chaos: Option<Chaos>) -> Self {
         let mut market = Self {
             core: Core::new(Settings::default()),
             agenda: Agenda::new(),
@@ -98,23 +111,39 @@ impl<'a> Market<'a> {
             outcomes: scene.blank(),
             open: scene.requests.len(),
             ticks_at: None,
+            chaos,
+            oracle: Oracle::default(),
             scene,
         };
         for (node, (kind, off)) in scene.kinds.iter().zip(&scene.off).enumerate() {
             let machine = Machine::new(kind, FRAME_TOKENS, true);
-            market.peers.push(Peer { machine, version: 0, runs: HashMap::new(), off: *off });
+            market.peers.push(Peer { machine, is_up: true, link: 0, version: 0, runs: HashMap::new(), off: *off });
             market.core.connect(at(0), session(node, kind));
             market.agenda.set(0, Thing::Beats(node));
+            market.expect_crash(0, node);
         }
         (0..scene.requests.len()).for_each(|n| market.agenda.set(scene.comes_at(n), Thing::Comes(n)));
         market
+    }
+
+    fn run(&mut self) {
+        while self.open > 0
+            && let Some((now, thing)) = self.agenda.next()
+        {
+            self.happen(now, thing);
+            self.perform(now);
+        }
     }
 
     fn happen(&mut self, now: u64, thing: Thing) {
         match thing {
             Thing::Comes(request) => self.submit(now, request),
             Thing::ToNode(node, message) => self.hear(now, node, message),
-            Thing::FromNode(node, message) => self.core.receive(at(now), node_id(node), message),
+            Thing::FromNode { node, link, message } => {
+                if self.peers[node].link == link {
+                    self.core.receive(at(now), node_id(node), message);
+                }
+            }
             Thing::Acts { node, version } if self.peers[node].version == version => {
                 for did in self.peers[node].machine.act(now) {
                     self.did(now, node, did);
@@ -123,11 +152,23 @@ impl<'a> Market<'a> {
             }
             Thing::Acts { .. } => {}
             Thing::Beats(node) => {
-                let load = self.peers[node].load();
-                self.say(now, node, FromNode::Heartbeat(load));
+                if self.peers[node].is_up {
+                    let load = self.peers[node].load();
+                    self.say(now, node, FromNode::Heartbeat(load));
+                }
                 self.agenda.set(now + HEARTBEAT_US, Thing::Beats(node));
             }
             Thing::Recorded(job_id, epoch) => self.core.lease_recorded(at(now), job_id, epoch),
+            Thing::Crashes(node) => {
+                self.crash(now, node);
+                self.expect_crash(now, node);
+            }
+            Thing::Breaks(node) => self.crash(now, node),
+            Thing::Returns(node) => {
+                let peer = &mut self.peers[node];
+                (peer.is_up, peer.link) = (true, peer.link + 1);
+                self.core.connect(at(now), session(node, peer.machine.kind));
+            }
             Thing::Ticks => {
                 self.ticks_at = None;
                 self.core.tick(at(now));
@@ -159,7 +200,33 @@ impl<'a> Market<'a> {
         }
     }
 
+    fn expect_crash(&mut self, now: u64, node: usize) {
+        if let Some(chaos) = &mut self.chaos {
+            self.agenda.set(now + chaos.crash_after_us(), Thing::Crashes(node));
+        }
+    }
+
+    /// A node loses all it had; every other time its link breaks with it, otherwise it only falls silent. So it does when a
+    /// message of its is lost, since a link carries all or nothing.
+    fn crash(&mut self, now: u64, node: usize) {
+        let Some(chaos) = self.chaos.as_ref().filter(|_| self.peers[node].is_up) else { return };
+        let back = now + chaos.faults.back_after_us;
+        let peer = &mut self.peers[node];
+        peer.machine.crash(now);
+        peer.runs.clear();
+        peer.is_up = false;
+        if peer.link % 2 == 0 {
+            peer.link += 1;
+            self.core.disconnect(at(now), node_id(node));
+        }
+        self.wake(node);
+        self.agenda.set(back, Thing::Returns(node));
+    }
+
     fn hear(&mut self, now: u64, node: usize, message: ToNode) {
+        if !self.peers[node].is_up || self.chaos.as_mut().is_some_and(Chaos::loses) {
+            return;
+        }
         match message {
             ToNode::Offer(offer) => {
                 self.say(now, node, FromNode::Accept { job_id: offer.job_id, epoch: offer.epoch });
@@ -218,9 +285,20 @@ impl<'a> Market<'a> {
         }
     }
 
-    fn say(&mut self, now: u64, node: usize, message: FromNode) {
-        let way = self.peers[node].machine.kind.rtt_us / 2;
-        self.agenda.set(now + way, Thing::FromNode(node, message));
+    fn say(&mut self, now: u64, node: usize, mut message: FromNode) {
+        let peer = &self.peers[node];
+        let (arrives, link) = (now + peer.machine.kind.rtt_us / 2, peer.link);
+        let Some(chaos) = &mut self.chaos else {
+            return self.agenda.set(arrives, Thing::FromNode { node, link, message });
+        };
+        chaos.twist(node, &mut message);
+        let copies = chaos.copies();
+        if copies.is_empty() {
+            return self.agenda.set(now, Thing::Breaks(node));
+        }
+        for late in copies {
+            self.agenda.set(arrives + late, Thing::FromNode { node, link, message: message.clone() });
+        }
     }
 
     fn wake(&mut self, node: usize) {
@@ -242,7 +320,8 @@ impl<'a> Market<'a> {
                 }
                 Output::Grant(lease) => self.agenda.set(now + RECORD_US, Thing::Recorded(lease.job_id, lease.epoch)),
                 Output::Event(job_id, event) => self.told(now, request_of(job_id), &event),
-                Output::Close(_) | Output::End(_) | Output::Present(_) => {}
+                Output::End(lease) => self.oracle.lease(request_of(lease.job_id), &lease),
+                Output::Close(_) | Output::Present(_) => {}
             }
         }
         let next = self.core.next_tick().map(|next| next.timestamp_micros() as u64);
@@ -254,6 +333,8 @@ impl<'a> Market<'a> {
 
     fn told(&mut self, now: u64, request: usize, event: &JobEvent) {
         let after_s = (now - self.scene.comes_at(request)) as f64 / 1e6;
+        let asked = &self.scene.requests[request];
+        self.oracle.event(request, event, asked.output, asked.input, |n| token(request, n));
         let outcome = &mut self.outcomes[request];
         match event {
             JobEvent::Placed { .. } => {}

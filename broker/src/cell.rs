@@ -328,6 +328,10 @@ pub struct CellSnapshot {
     pub tokens_per_s: Option<f64>,
     /// The share of leases that ended as they should, lately; none before the first job.
     pub reliability: Option<f64>,
+    /// The share of first tokens that came within the forecast that nine in ten should keep, lately; none before the first.
+    pub forecast_coverage: Option<f64>,
+    /// How far forecasts of first tokens were off, lately, as a share of what it took; none before the first.
+    pub forecast_error: Option<f64>,
 }
 
 impl CellSnapshot {
@@ -340,6 +344,8 @@ impl CellSnapshot {
             first_token_ms: cell.measured.first_token_ms.get(),
             tokens_per_s: cell.measured.pace.get(),
             reliability: cell.measured.reliability.get(),
+            forecast_coverage: cell.measured.curve.coverage(),
+            forecast_error: cell.measured.curve.error(),
         }
     }
 }

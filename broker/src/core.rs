@@ -265,7 +265,7 @@ impl Core {
     /// Weighs a job that has a deadline and is waited for.
     ///
     /// *Errors*: late, when no cell could begin it in time after all that waits, or another's chance would be lost to a longer job.
-    fn weigh(&self, now: DateTime<Utc>, job: &Job, ticket: &mut Ticket) -> Result<(), Refused> {
+    fn weigh(&mut self, now: DateTime<Utc>, job: &Job, ticket: &mut Ticket) -> Result<(), Refused> {
         if job.deadline.is_none() || job.class != Class::Interactive {
             return Ok(());
         }
@@ -280,6 +280,11 @@ impl Core {
         if lanes.is_empty() {
             return Ok(());
         }
+        let speed: f64 = lanes.iter().map(|lane| 1.0 / lane.token_ms.max(0.000_1)).sum();
+        let shown = self.fleet.shown(&job.model);
+        if let Some(queue) = self.queues.get_mut(&job.model) {
+            queue.drains_at(speed / shown);
+        }
         ticket.work_tokens = Some(job.prompt.len().saturating_sub(cached).max(1) as f64);
         let late_by = self.queues.get(&job.model).and_then(|queue| queue.late_by(ticket, now, &lanes));
         late_by.map_or(Ok(()), |late_ms| {
@@ -290,8 +295,7 @@ impl Core {
 
     /// True when a connected node that takes offers has the context for the job.
     fn could_serve(&self, job: &Job) -> bool {
-        job.tokens_needed() <= u64::from(self.fleet.context_tokens_max(&job.model))
-            && self.fleet.serves(&job.model)
+        job.tokens_needed() <= u64::from(self.fleet.context_tokens_max(&job.model)) && self.fleet.serves(&job.model)
     }
 
     /// Notes for each waiting job of a model whether a connected node could serve it.

@@ -120,11 +120,6 @@ impl Curve {
         self.spread.get().unwrap_or(SPREAD_PRIOR).max(SPREAD_MIN)
     }
 
-    /// Prompt tokens in a ms, of an empty cell.
-    pub fn speed(&self) -> f64 {
-        1_000.0 / self.prompt.at([0.0, 1.0, 0.0]).max(0.1)
-    }
-
     /// The share of forecasts that held, lately.
     pub fn coverage(&self) -> Option<f64> {
         self.coverage.get()

@@ -173,6 +173,12 @@ impl Fleet {
         places.filter_map(move |place| Some((nodes[place], self.nodes.get(&nodes[place])?.cells.get(model)?)))
     }
 
+    /// The share of a model's cells that one decision looks at.
+    pub fn shown(&self, model: &str) -> f64 {
+        let nodes = self.takers.get(model).map_or(0, |takers| takers.nodes.len());
+        nodes.min(CANDIDATES_MAX) as f64 / nodes.max(1) as f64
+    }
+
     /// Jobs that a model's nodes may have at once.
     pub fn slots(&self, model: &str) -> u32 {
         self.takers.get(model).map_or(0, |takers| takers.slots)

@@ -29,11 +29,6 @@ pub mod receipt;
 mod repo;
 mod settings;
 
-pub fn knob(name: &'static str, default: f64) -> f64 {
-    thread_local! { static K: std::cell::RefCell<std::collections::HashMap<&'static str, f64>> = Default::default(); }
-    K.with(|k| *k.borrow_mut().entry(name).or_insert_with(|| std::env::vars().find(|(n, _)| n == name).map_or(default, |(_, v)| v.parse().unwrap_or(default))))
-}
-
 pub use dispatcher::{Broker, BrokerTask, JobStream, NodeLink, NodeSender};
 pub use error::{Error, Refused, Result};
 pub use settings::Settings;

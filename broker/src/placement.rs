@@ -58,7 +58,7 @@ impl<'a> Candidate<'a> {
 
     /// True when a job that is offered now would be begun about when it arrives.
     pub fn is_ready(&self) -> bool {
-        self.cell.slots_free() > 0 && self.turn.waits_ms <= crate::knob("K_AHEAD", AHEAD_MAX_MS)
+        self.cell.slots_free() > 0 && self.turn.waits_ms <= AHEAD_MAX_MS
     }
 }
 
@@ -84,7 +84,7 @@ pub(crate) fn choose(cells: &[Candidate<'_>], need: &Need<'_>) -> Choice {
             best = Some(best.map_or(score, |best| if score.order(&best) == Ordering::Less { score } else { best }));
         } else {
             in_time_later |= score.middle_ms <= need.left_ms && score.keeps_pace;
-            if score.keeps_pace && score.first_token_ms <= crate::knob("K_WAIT", WAIT_SHARE) * need.left_ms {
+            if score.keeps_pace && score.first_token_ms <= WAIT_SHARE * need.left_ms {
                 busy_cached = busy_cached.max(score.cached);
             }
         }
@@ -92,7 +92,7 @@ pub(crate) fn choose(cells: &[Candidate<'_>], need: &Need<'_>) -> Choice {
     match best {
         Some(best) if best.in_time || !need.is_due => {
             let saved = busy_cached - best.cached;
-            if saved > crate::knob("K_SAVED", SAVED_MIN) * need.prompt_tokens as f64 { Choice::Wait } else { Choice::Take(best.node_id) }
+            if saved > SAVED_MIN * need.prompt_tokens as f64 { Choice::Wait } else { Choice::Take(best.node_id) }
         }
         // It may be in time after all, with some luck.
         Some(best) if best.keeps_pace && best.middle_ms <= need.left_ms => Choice::Take(best.node_id),
@@ -131,7 +131,7 @@ impl Score {
         let cached = (cell.held.cached_tokens(need.blocks) as f64).min(prompt - 1.0).max(0.0);
         let curve = &cell.measured.curve;
         let middle_ms = cell.first_token_ms(turn, prompt - cached);
-        let first_token_ms = middle_ms * curve.spread().powf(crate::knob("K_SPREAD", 1.0));
+        let first_token_ms = middle_ms * curve.spread();
         let keeps_pace = cell.keeps_pace(need.step_max);
         let (input, output) = cell.asks();
         let asked = input * (prompt - cached + CACHED_WEIGHT * cached) + output * need.output_estimate as f64;

@@ -23,19 +23,18 @@ const JOB_MS_PRIOR: f64 = 1_000.0;
 /// Jobs looked at for one free slot, in all and of one tenant: what does not fit must not hold up what does.
 const LOOK_MAX: usize = 64;
 const LOOK_TENANT_MAX: usize = 32;
-fn window() -> u64 { crate::knob("K_WINDOW", WINDOW as f64) as u64 }
 /// Late jobs looked at besides.
 const LOOK_LATE_MAX: usize = 4;
 /// Jobs with a deadline looked at on either side of a new one's.
 const LOOK_DUE_MAX: usize = 256;
 /// A job is taken in when its first token is expected within this share of the time it has.
-const DOOR_SHARE: f64 = 0.9;
+const DOOR_SHARE: f64 = 0.85;
 /// Of so many jobs that leave the queue one is late, while there are any: they are not starved by those that come.
-const LATE_ONE_IN: u64 = 20;
+const LATE_ONE_IN: u64 = 100;
 /// A job that waits for so many times the time it had is given up.
 const GIVEN_UP_AFTER: i32 = 10;
-/// Tenants whose counters are so close take turns by deadline. *Units*: weighted tokens.
-const WINDOW: u64 = 65_536;
+/// Tenants whose counters are as close as what the cells compute in this time take turns by deadline. *Units*: ms.
+const WINDOW_MS: f64 = 5_000.0;
 
 /// A job's place in the queue.
 #[derive(Clone, Debug)]
@@ -98,6 +97,8 @@ pub(crate) struct Queue {
     floors: [u64; 2],
     sweep_at: usize,
     jobs: usize,
+    /// Tenants whose counters are so close take turns by deadline. *Units*: weighted tokens.
+    window: u64,
     /// Jobs that left the queue for a cell so far.
     taken: u64,
     prompt_tokens: u64,
@@ -131,6 +132,7 @@ impl Queue {
             floors: [0; 2],
             sweep_at: 64,
             jobs: 0,
+            window: 0,
             taken: 0,
             prompt_tokens: 0,
             output_tokens: Average::new(0.02),
@@ -155,7 +157,7 @@ impl Queue {
             lay(&mut lanes, tokens);
         }
         let mut without = lanes.clone();
-        let late = |first_ms: f64, due: DateTime<Utc>| first_ms - crate::knob("K_DOOR", DOOR_SHARE) * millis(due - now);
+        let late = |first_ms: f64, due: DateTime<Utc>| first_ms - DOOR_SHARE * millis(due - now);
         let own_late = late(lay(&mut lanes, own), ticket.due);
         if own_late > 0.0 {
             return Some(own_late);
@@ -165,6 +167,11 @@ impl Queue {
             (*tokens < own && before <= 0.0 && after > 0.0).then_some(after)
         })
     }
+    /// The cells compute so many tokens together. *Units*: prompt tokens a ms.
+    pub fn drains_at(&mut self, speed: f64) {
+        self.window = (speed * WINDOW_MS) as u64;
+    }
+
     /// Every ticket that waits, in no useful order.
     pub fn tickets(&self) -> impl Iterator<Item = &Ticket> {
         let shares = self.shares.values().flat_map(|share| &share.waiting).flat_map(BTreeMap::values);
@@ -220,7 +227,7 @@ impl Queue {
         let classes = [Class::Interactive, Class::Batch].into_iter();
         let in_turn = classes.flat_map(|class| self.near_by_deadline(class).into_iter().chain(self.by_share(class)));
         let late = || self.late.values().take(LOOK_LATE_MAX);
-        let late_first = late().filter(|_| self.taken % (crate::knob("K_LATEIN", LATE_ONE_IN as f64) as u64) == 0);
+        let late_first = late().filter(|_| self.taken % LATE_ONE_IN == 0);
         let first = self.ahead.values().chain(late_first).chain(in_turn).take(LOOK_MAX);
         first.chain(late()).find(|ticket| fits(ticket)).cloned()
     }
@@ -239,9 +246,8 @@ impl Queue {
     fn by_share(&self, class: Class) -> impl Iterator<Item = &Ticket> {
         let nearest = self.ready[class as usize].first().map_or(0, |(counter, _)| *counter);
         let tenants = self.ready[class as usize].iter();
-        let tenants = tenants.filter_map(move |(counter, tenant)| {
-            Some((counter - nearest <= window(), self.shares.get(tenant)?))
-        });
+        let tenants = tenants
+            .filter_map(move |(counter, tenant)| Some((counter - nearest <= self.window, self.shares.get(tenant)?)));
         tenants.flat_map(move |(near, share)| {
             let tickets = share.waiting[class as usize].values().take(LOOK_TENANT_MAX);
             tickets.filter(move |ticket| !(near && ticket.work_tokens.is_some()))
@@ -250,7 +256,7 @@ impl Queue {
 
     fn near(&self, class: Class) -> impl Iterator<Item = &TenantId> {
         let nearest = self.ready[class as usize].first().map_or(0, |(counter, _)| *counter);
-        let near = self.ready[class as usize].iter().take_while(move |(counter, _)| counter - nearest <= window());
+        let near = self.ready[class as usize].iter().take_while(move |(counter, _)| counter - nearest <= self.window);
         near.map(|(_, tenant)| tenant).take(LOOK_MAX)
     }
 
@@ -513,7 +519,7 @@ mod tests {
             grammar: None,
             logprobs: None,
             blocks: vec![],
-        cache_salt: None,
+            cache_salt: None,
             class: Class::Interactive,
             deadline,
             step_max: None,
@@ -568,25 +574,29 @@ mod tests {
     #[test]
     fn tenants_that_were_served_about_alike_take_turns_by_deadline() {
         let mut queue = Queue::new();
-        [(1, 1, 30), (2, 2, 20), (3, 1, 10)].into_iter().for_each(|(n, tenant, s)| queue.push(due(n, tenant, s, 100.0)));
+        queue.drains_at(1.0);
+        [(1, 1, 30), (2, 2, 20), (3, 1, 10)]
+            .into_iter()
+            .for_each(|(n, tenant, s)| queue.push(due(n, tenant, s, 100.0)));
         assert_eq!(order(&mut queue), [3, 2, 1]);
         let mut queue = Queue::new();
+        queue.drains_at(1.0);
         queue.push(due(1, 1, 10, 100.0));
         queue.push(due(2, 2, 20, 100.0));
-        queue.recount(TenantId(Uuid::from_u128(1)), |share| share.counter += 2 * WINDOW);
+        queue.recount(TenantId(Uuid::from_u128(1)), |share| share.counter += 10_000);
         assert_eq!(order(&mut queue), [2, 1], "one that was served far more waits");
     }
 
     #[test]
     fn a_late_job_goes_behind_those_that_are_not_and_is_not_starved_by_them() {
         let mut queue = Queue::new();
-        (1..=60).for_each(|n| queue.push(due(n, 1, n as i64, 100.0)));
+        (1..=250).for_each(|n| queue.push(due(n, 1, n as i64, 100.0)));
         for n in [1, 2, 3] {
             queue.fall_behind(&mut due(n, 1, n as i64, 100.0));
         }
         let order = order(&mut queue);
         let places: Vec<_> = [1, 2, 3].iter().map(|late| order.iter().position(|n| n == late).unwrap()).collect();
-        assert_eq!(places, [0, 20, 40], "one in twenty");
+        assert_eq!(places, [0, 100, 200], "one in a hundred");
     }
 
     /// One cell that computes a token in a ms.
@@ -608,10 +618,17 @@ mod tests {
         let mut queue = Queue::new();
         queue.push(due(1, 1, 2, 500.0));
         let now = DateTime::UNIX_EPOCH;
-        assert!(queue.late_by(&Ticket { due: now + TimeDelta::milliseconds(1_900), ..due(2, 1, 0, 1_500.0) }, now, &[LANE]).is_some());
+        assert!(
+            queue
+                .late_by(&Ticket { due: now + TimeDelta::milliseconds(1_900), ..due(2, 1, 0, 1_500.0) }, now, &[LANE])
+                .is_some()
+        );
         queue.remove(&due(1, 1, 2, 500.0));
         queue.push(due(1, 1, 2, 1_600.0));
-        assert_eq!(queue.late_by(&Ticket { due: now + TimeDelta::milliseconds(1_900), ..due(2, 1, 0, 1_000.0) }, now, &[LANE]), None);
+        assert_eq!(
+            queue.late_by(&Ticket { due: now + TimeDelta::milliseconds(1_900), ..due(2, 1, 0, 1_000.0) }, now, &[LANE]),
+            None
+        );
     }
 
     #[test]

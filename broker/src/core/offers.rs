@@ -183,6 +183,6 @@ impl Core {
 fn next_turn(now: DateTime<Utc>, cells: &[Candidate<'_>]) -> Option<(DateTime<Utc>, NodeId)> {
     let busy = cells.iter().filter(|it| !it.is_ready() && it.cell.slots_free() > 0);
     let next = busy.min_by(|one, other| one.turn.waits_ms.total_cmp(&other.turn.waits_ms))?;
-    let us = ((next.turn.waits_ms - crate::knob("K_AHEAD", AHEAD_MAX_MS)).max(0.1) * 1_000.0).ceil();
+    let us = ((next.turn.waits_ms - AHEAD_MAX_MS).max(0.1) * 1_000.0).ceil();
     Some((now + TimeDelta::microseconds(us as i64), next.node_id))
 }

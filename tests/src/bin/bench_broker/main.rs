@@ -166,7 +166,11 @@ fn judge(measured: &[Measured]) -> Vec<Goal> {
     for it in measured {
         if let Some(bound) = [(10_000, 100.0), (100_000, 500.0)].iter().find(|(nodes, _)| *nodes == it.nodes) {
             at_most(format!("decision, p99 µs, {} nodes", it.nodes), bound.1, it.p99_us);
-            at_most(format!("µs of a core for a decision, {} nodes (20,000 a second)", it.nodes), 50.0, 1e6 / it.decisions_per_s);
+            at_most(
+                format!("µs of a core for a decision, {} nodes (20,000 a second)", it.nodes),
+                50.0,
+                1e6 / it.decisions_per_s,
+            );
         }
     }
     if let Some(most) = measured.iter().find(|it| it.nodes == 100_000) {

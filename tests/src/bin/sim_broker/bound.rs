@@ -40,7 +40,8 @@ mod tests {
 
     #[test]
     fn the_bound_counts_a_prefix_once_and_leaves_the_longest_out() {
-        let request = |input, block| Request { at_s: 0.0, input, output: 1, blocks: vec![block], first_token_max_s: 1.0 };
+        let request =
+            |input, block| Request { at_s: 0.0, input, output: 1, blocks: vec![block], first_token_max_s: 1.0 };
         let mut requests: Vec<Request> = (0..9).map(|_| request(512, 7)).collect();
         requests.push(request(100_000, 8));
         // Nine starts of 80 tokens' time, one whole prompt and eight of which one token is left.

@@ -50,7 +50,11 @@ pub fn svg(report: &Report) -> String {
     put(&mut out, &format!("<line class=\"bound\" x1=\"{at:.1}\" x2=\"{at:.1}\" y1=\"{TOP}\" y2=\"{end}\"/>"));
     put(
         &mut out,
-        &format!("<text class=\"quiet\" x=\"{at:.1}\" y=\"{}\" text-anchor=\"end\">bound {:.1}</text>", end + 16.0, report.bound_rate),
+        &format!(
+            "<text class=\"quiet\" x=\"{at:.1}\" y=\"{}\" text-anchor=\"end\">bound {:.1}</text>",
+            end + 16.0,
+            report.bound_rate
+        ),
     );
     put(&mut out, "</svg>");
     out

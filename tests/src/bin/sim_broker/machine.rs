@@ -251,7 +251,8 @@ mod tests {
         let mut machine = Machine::new(Fleet::Homo.nodes()[0], u32::MAX, false);
         machine.take(0, task(1, 1_024, 1, &[5, 6]));
         machine.take(0, task(2, 1_024, 1, &[5, 7]));
-        let firsts: Vec<_> = run(&mut machine).into_iter().filter(|(_, did)| matches!(did, Did::First { .. })).collect();
+        let firsts: Vec<_> =
+            run(&mut machine).into_iter().filter(|(_, did)| matches!(did, Did::First { .. })).collect();
         assert_eq!(firsts, [(69_000, Did::First { key: 1, cached: 0 }), (106_000, Did::First { key: 2, cached: 512 })]);
     }
 

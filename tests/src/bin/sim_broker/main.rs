@@ -126,7 +126,7 @@ fn measure(arguments: &Arguments, trace: &Trace, policy: &str, rate: f64) -> Fig
         Some(rule) => push::run(&scene, rule.make(arguments.seed).as_mut()),
         None => market::run(&scene),
     };
-    Figures::of(rate, &trace.requests, &run.outcomes, run.cost)
+    Figures::of(rate, &trace.requests, &run)
 }
 
 /// Searches for every policy, on all cores; what is found does not depend on how many there are.

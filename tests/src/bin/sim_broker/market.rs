@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use broker::Settings;
 use broker::ask::{Ask, AskPrices};
+use broker::cell::CellSnapshot;
 use broker::core::{Core, Output};
 use broker::job::{Class, Job, JobEvent, Segment};
 use broker::node::NodeSession;
@@ -42,8 +43,15 @@ enum Thing {
     Comes(usize),
     ToNode(usize, ToNode),
     /// On which of the node's links: what a former one carried means nothing.
-    FromNode { node: usize, link: u32, message: FromNode },
-    Acts { node: usize, version: u64 },
+    FromNode {
+        node: usize,
+        link: u32,
+        message: FromNode,
+    },
+    Acts {
+        node: usize,
+        version: u64,
+    },
     Beats(usize),
     Recorded(JobId, u32),
     Crashes(usize),
@@ -77,7 +85,13 @@ pub fn run(scene: &Scene) -> Run {
     let mut market = Market::new(scene, None);
     market.run();
     let cost = market.peers.iter().map(|peer| peer.machine.cost).sum();
-    Run { outcomes: market.outcomes, cost }
+    let cells: Vec<_> = market.core.nodes().into_iter().flat_map(|node| node.cells).collect();
+    let mean = |of: fn(&CellSnapshot) -> Option<f64>| {
+        let values: Vec<f64> = cells.iter().filter_map(of).collect();
+        values.iter().sum::<f64>() / values.len().max(1) as f64
+    };
+    let forecasts = Some((mean(|cell| cell.forecast_coverage), mean(|cell| cell.forecast_error)));
+    Run { outcomes: market.outcomes, cost, forecasts }
 }
 
 /// Runs a scene under the production core while much goes wrong, and tells what the oracle saw.
@@ -234,8 +248,15 @@ impl<'a> Market<'a> {
             ToNode::Commit { job_id, epoch, work } => {
                 let request = request_of(job_id);
                 let resumed = work.resume.len() as u32;
-                let lease =
-                    Lease { job_id, epoch, seq: 0, told: 0, resumed, prompt_tokens: work.prompt.len() as u32, cached: 0 };
+                let lease = Lease {
+                    job_id,
+                    epoch,
+                    seq: 0,
+                    told: 0,
+                    resumed,
+                    prompt_tokens: work.prompt.len() as u32,
+                    cached: 0,
+                };
                 let key = key(request, epoch);
                 let input = lease.prompt_tokens + resumed;
                 let output = self.scene.requests[request].output - resumed;
@@ -359,12 +380,8 @@ impl Peer {
             told.extend((0..NAMES).map(|n| block * NAMES + n));
         }
         let outlook = Outlook { turn_ms: 0, prompt_token_us: (1e6 / kind.prefill * self.off).round() as u32 };
-        let model = ModelLoad {
-            model: MODEL.into(),
-            outlook: Some(outlook),
-            blocks_added: blocks.0,
-            blocks_removed: blocks.1,
-        };
+        let model =
+            ModelLoad { model: MODEL.into(), outlook: Some(outlook), blocks_added: blocks.0, blocks_removed: blocks.1 };
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         Load { running: count(self.machine.batch()), waiting: count(self.machine.waiting()), models: vec![model] }
     }
@@ -446,4 +463,3 @@ fn request_of(job_id: JobId) -> usize {
 fn key(request: usize, epoch: u32) -> Key {
     request as u64 * 16 + u64::from(epoch)
 }
-

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use crate::kind::STEP_MAX_S;
+use crate::scene::Run;
 use crate::trace::Request;
 
 /// What became of one request.
@@ -52,10 +53,13 @@ pub struct Figures {
     pub fairness_gap: f64,
     /// Of requests in four classes of length, from short to long, the share inside the promise.
     pub kept_by_length: [f64; 4],
+    /// Of ours: the share of forecasts that held, of those that nine in ten should, and how far forecasts were off.
+    pub forecasts: Option<(f64, f64)>,
 }
 
 impl Figures {
-    pub fn of(rate: f64, requests: &[Request], outcomes: &[Outcome], cost: f64) -> Self {
+    pub fn of(rate: f64, requests: &[Request], run: &Run) -> Self {
+        let outcomes = &run.outcomes;
         let share = |count: usize, of: usize| count as f64 / of.max(1) as f64;
         let pairs = || requests.iter().zip(outcomes);
         let kept = pairs().filter(|(request, outcome)| outcome.kept(request)).count();
@@ -86,10 +90,11 @@ impl Figures {
             first_token_p50_s: quantile(&firsts, 0.50),
             first_token_p99_s: quantile(&firsts, 0.99),
             first_token_p99_of_promise: quantile(&of_promise, 0.99),
-            cost_per_million: cost / (tokens / 1e6).max(1e-9),
+            cost_per_million: run.cost / (tokens / 1e6).max(1e-9),
             cached: cached / prompts.max(1.0),
             fairness_gap: shares().fold(0.0, f64::max) - shares().fold(1.0, f64::min).min(1.0),
             kept_by_length: by_length.map(|(of, count)| share(count, of)),
+            forecasts: run.forecasts,
         }
     }
 }

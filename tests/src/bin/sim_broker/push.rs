@@ -36,7 +36,7 @@ pub fn run(scene: &Scene, rule: &mut dyn Rule) -> Run {
         push.happen(now, thing, rule);
     }
     let cost = push.nodes.iter().map(|node| node.machine.cost).sum();
-    Run { outcomes: push.outcomes, cost }
+    Run { outcomes: push.outcomes, cost, forecasts: None }
 }
 
 struct Push<'a> {
@@ -63,13 +63,7 @@ impl<'a> Push<'a> {
             speed: kind.prefill / off,
             off: *off,
         });
-        Self {
-            agenda,
-            nodes: nodes.collect(),
-            outcomes: scene.blank(),
-            uncached: vec![0; scene.requests.len()],
-            scene,
-        }
+        Self { agenda, nodes: nodes.collect(), outcomes: scene.blank(), uncached: vec![0; scene.requests.len()], scene }
     }
 
     fn happen(&mut self, now: u64, thing: Thing, rule: &mut dyn Rule) {

@@ -89,6 +89,16 @@ impl Report {
         if let Some(ours) = self.rate(OURS) {
             let regret = 100.0 * (1.0 - ours / self.bound_rate);
             put_line(&mut out, &format!("Regret of ours against the bound: {regret:.0} %."));
+            let forecasts =
+                self.policies.iter().find(|found| found.policy == OURS).and_then(|it| it.best.as_ref()?.forecasts);
+            if let Some((coverage, error)) = forecasts {
+                let text = format!(
+                    "Its forecasts: {:.0} % of first tokens came within what nine in ten should; off by {:.0} % on average.",
+                    coverage * 100.0,
+                    error * 100.0
+                );
+                put_line(&mut out, &text);
+            }
             for (what, rate) in [
                 ("the best rule behind a feasibility filter", self.best_of(|rule| rule.is_filtered)),
                 ("the best plain rule", self.best_of(|rule| rule.is_plain)),

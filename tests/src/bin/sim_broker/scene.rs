@@ -29,6 +29,8 @@ pub struct Run {
     pub outcomes: Vec<Outcome>,
     /// *Units*: dollars.
     pub cost: f64,
+    /// Over cells, how many forecasts held that nine in ten should, and how far forecasts were off; of ours alone.
+    pub forecasts: Option<(f64, f64)>,
 }
 
 impl<'a> Scene<'a> {
@@ -37,7 +39,7 @@ impl<'a> Scene<'a> {
         let kinds = fleet.nodes();
         let mut random = ChaCha20Rng::seed_from_u64(seed);
         let off = kinds.iter().map(|_| random.random_range(1.0 - OFF_MAX..1.0 + OFF_MAX)).collect();
-        let weights: Vec<f64> = (1..=broker::knob("K_TENANTS", TENANTS as f64) as usize).map(|n| 1.0 / n as f64).collect();
+        let weights: Vec<f64> = (1..=TENANTS).map(|n| 1.0 / n as f64).collect();
         let all: f64 = weights.iter().sum();
         let tenants = requests.iter().map(|_| {
             let mut drawn = random.random_range(0.0..all);

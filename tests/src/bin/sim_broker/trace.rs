@@ -131,11 +131,15 @@ mod tests {
 
     #[test]
     fn both_formats_are_read_and_begin_at_zero() {
-        let azure = "TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:15:46.5,374,44\n2023-11-16 18:15:50.0,396,0\n";
+        let azure =
+            "TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:15:46.5,374,44\n2023-11-16 18:15:50.0,396,0\n";
         let azure = Trace::parse(azure).unwrap();
-        let seen: Vec<_> = azure.requests.iter().map(|it| (it.at_s, it.input, it.output, it.first_token_max_s)).collect();
+        let seen: Vec<_> =
+            azure.requests.iter().map(|it| (it.at_s, it.input, it.output, it.first_token_max_s)).collect();
         assert_eq!(seen, [(0.0, 374, 44, 0.5), (3.5, 396, 1, 0.5)]);
-        let line = |at: u32| format!("{{\"timestamp\": {at}, \"input_length\": 800, \"output_length\": 5, \"hash_ids\": [0, 7]}}\n");
+        let line = |at: u32| {
+            format!("{{\"timestamp\": {at}, \"input_length\": 800, \"output_length\": 5, \"hash_ids\": [0, 7]}}\n")
+        };
         let mooncake = Trace::parse(&(line(3_000) + &line(4_500))).unwrap();
         assert_eq!(mooncake.format, Format::Mooncake);
         assert_eq!((mooncake.requests[1].at_s, &mooncake.requests[1].blocks[..]), (1.5, &[0, 7][..]));

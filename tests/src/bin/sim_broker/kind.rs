@@ -112,8 +112,6 @@ pub enum Fleet {
 }
 
 impl Fleet {
-    pub const ALL: [Self; 3] = [Self::Homo, Self::Mix3, Self::Mix5];
-
     pub fn name(self) -> &'static str {
         match self {
             Self::Homo => "homo",

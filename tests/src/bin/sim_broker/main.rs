@@ -46,7 +46,7 @@ const EQUAL_SHARE: f64 = 0.6;
 /// Nodes, speeds, prices and tenants are made up; requests are the trace's, compressed in time. A request is kept its promise
 /// when its first token comes within 0.5 s (and a second more for each 8,000 tokens of its prompt, on a Mooncake trace) and
 /// its steps take 60 ms at most. With --faults nothing is compared: machines crash, messages are lost, doubled and reordered,
-/// nodes lie, and an oracle counts tokens lost, doubled or billed wrongly.
+/// nodes lie, and an oracle counts tokens that were doubled or billed wrongly, and outputs that ended short.
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask sim broker", version = None)]
 struct Arguments {
@@ -148,7 +148,7 @@ fn side_by_side(policies: &[&'static str], search: impl Fn(&str) -> Option<Figur
     found
 }
 
-/// Lets much go wrong, and fails if a token was lost, doubled or billed wrongly.
+/// Lets much go wrong, and fails if a token was billed and lost, doubled, or billed wrongly.
 fn go_wrong(arguments: &Arguments, trace: &Trace) -> anyhow::Result<ExitCode> {
     let rate = arguments.rate.unwrap_or(RATE_FROM);
     let span = trace.requests.last().map_or(0.0, |last| last.at_s) + 1.0;
@@ -164,6 +164,7 @@ fn go_wrong(arguments: &Arguments, trace: &Trace) -> anyhow::Result<ExitCode> {
     let seen = market::run_with_faults(&scene, faults::EVERYTHING, arguments.seed);
     println!("{} jobs at {rate} a second on {}, seed {}", arguments.jobs, arguments.fleet.name(), arguments.seed);
     println!("{}", serde_json::to_string_pretty(&seen)?);
-    println!("lost + doubled + billed wrongly + without one end = {}", seen.faults());
+    println!("billed and lost + doubled + billed wrongly + without one end = {}", seen.faults());
+    println!("ended short, the missing part unbilled = {}", seen.short);
     Ok(if seen.faults() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -12,7 +12,8 @@ pub struct Seen {
     pub jobs: u64,
     /// Jobs that ended as they should, with every token.
     pub whole: u64,
-    /// Jobs that a node ended too early, by its own word: a liar's work.
+    /// Jobs whose consumer got less than the whole output and was told that it ended well: the word of the end came before a
+    /// frame that was late, or a node said too early that it was done. What is missing is not billed, but it is missing.
     pub short: u64,
     /// Jobs that failed honestly, and were told so.
     pub failed: u64,
@@ -20,7 +21,7 @@ pub struct Seen {
     /// Jobs that went on at another node.
     pub resumed: u64,
     pub tokens: u64,
-    /// Tokens that did not reach the consumer though they are billed, or that left a gap.
+    /// Tokens that are billed and did not reach the consumer.
     pub lost: u64,
     /// Tokens that reached the consumer twice, or that are not of the one true output.
     pub doubled: u64,
@@ -31,7 +32,7 @@ pub struct Seen {
 }
 
 impl Seen {
-    /// What must be 0.
+    /// What the core promises to be 0 whatever comes; jobs that end short are told beside it.
     pub fn faults(&self) -> u64 {
         self.lost + self.doubled + self.misbilled + self.endless
     }

@@ -27,17 +27,9 @@ pub struct Request {
     pub first_token_max_s: f64,
 }
 
-/// What a trace's file looks like.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
-    Azure,
-    Mooncake,
-}
-
 /// The requests of a trace in order.
 #[derive(Clone, Debug)]
 pub struct Trace {
-    pub format: Format,
     pub requests: Vec<Request>,
 }
 
@@ -58,19 +50,19 @@ impl Trace {
 
     /// *Errors*: a line that is not of the format that the first line tells; no requests.
     pub fn parse(text: &str) -> anyhow::Result<Self> {
-        let format = if text.starts_with("TIMESTAMP") { Format::Azure } else { Format::Mooncake };
+        let is_azure = text.starts_with("TIMESTAMP");
         let lines = text.lines().filter(|line| !line.trim().is_empty());
-        let lines = lines.skip(usize::from(format == Format::Azure)).enumerate();
+        let lines = lines.skip(usize::from(is_azure)).enumerate();
         let requests: anyhow::Result<Vec<Request>> = lines
             .map(|(index, line)| {
-                let request = if format == Format::Azure { azure(line) } else { mooncake(line) };
+                let request = if is_azure { azure(line) } else { mooncake(line) };
                 request.with_context(|| format!("request {}", index + 1))
             })
             .collect();
         let mut requests = requests?;
         ensure!(!requests.is_empty(), "there are no requests");
         requests.sort_by(|one, other| one.at_s.total_cmp(&other.at_s));
-        Ok(Self { format, requests }.from_zero())
+        Ok(Self { requests }.from_zero())
     }
 
     /// The named part.
@@ -141,7 +133,6 @@ mod tests {
             format!("{{\"timestamp\": {at}, \"input_length\": 800, \"output_length\": 5, \"hash_ids\": [0, 7]}}\n")
         };
         let mooncake = Trace::parse(&(line(3_000) + &line(4_500))).unwrap();
-        assert_eq!(mooncake.format, Format::Mooncake);
         assert_eq!((mooncake.requests[1].at_s, &mooncake.requests[1].blocks[..]), (1.5, &[0, 7][..]));
         assert!((mooncake.requests[0].first_token_max_s - 0.6).abs() < 1e-9);
         assert_eq!(mooncake.part(Part::Second).requests.len(), 1);

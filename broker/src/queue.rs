@@ -227,7 +227,7 @@ impl Queue {
         let classes = [Class::Interactive, Class::Batch].into_iter();
         let in_turn = classes.flat_map(|class| self.near_by_deadline(class).into_iter().chain(self.by_share(class)));
         let late = || self.late.values().take(LOOK_LATE_MAX);
-        let late_first = late().filter(|_| self.taken % LATE_ONE_IN == 0);
+        let late_first = late().filter(|_| self.taken.is_multiple_of(LATE_ONE_IN));
         let first = self.ahead.values().chain(late_first).chain(in_turn).take(LOOK_MAX);
         first.chain(late()).find(|ticket| fits(ticket)).cloned()
     }

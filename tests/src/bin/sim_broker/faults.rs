@@ -64,7 +64,7 @@ impl Chaos {
 
     /// What a liar says instead: more than it did, of another lease, the end too early, or an output that claims too much.
     pub fn twist(&mut self, node: usize, message: &mut FromNode) {
-        if node % self.faults.liar_every != 0 || !self.random.random_bool(self.faults.lie) {
+        if !node.is_multiple_of(self.faults.liar_every) || !self.random.random_bool(self.faults.lie) {
             return;
         }
         let way = self.random.random_range(0..3_u32);

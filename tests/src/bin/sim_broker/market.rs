@@ -229,7 +229,7 @@ impl<'a> Market<'a> {
         peer.machine.crash(now);
         peer.runs.clear();
         peer.is_up = false;
-        if peer.link % 2 == 0 {
+        if peer.link.is_multiple_of(2) {
             peer.link += 1;
             self.core.disconnect(at(now), node_id(node));
         }

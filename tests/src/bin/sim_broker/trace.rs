@@ -62,7 +62,7 @@ impl Trace {
         let mut requests = requests?;
         ensure!(!requests.is_empty(), "there are no requests");
         requests.sort_by(|one, other| one.at_s.total_cmp(&other.at_s));
-        Ok(Self { requests }.from_zero())
+        Ok(Self { requests }.beginning_at_zero())
     }
 
     /// The named part.
@@ -73,7 +73,7 @@ impl Trace {
             Part::First => self.requests.truncate(half),
             Part::Second => drop(self.requests.drain(..half)),
         }
-        self.from_zero()
+        self.beginning_at_zero()
     }
 
     /// How often requests came. *Units*: requests a second.
@@ -82,7 +82,7 @@ impl Trace {
         self.requests.len() as f64 / span.max(1e-6)
     }
 
-    fn from_zero(mut self) -> Self {
+    fn beginning_at_zero(mut self) -> Self {
         let first = self.requests.first().map_or(0.0, |first| first.at_s);
         self.requests.iter_mut().for_each(|request| request.at_s -= first);
         self

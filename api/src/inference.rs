@@ -392,6 +392,7 @@ impl Inference {
                     grade: job.grade,
                     class: job.class,
                     deadline: None,
+                    step_max: None,
                 });
                 streams.push(submitted.await?);
             }
@@ -499,7 +500,7 @@ fn output_limit(entry: &Entry, request: &Request, prompt_tokens: usize) -> Resul
 impl From<Refused> for Error {
     fn from(refused: Refused) -> Self {
         let retry_after = match &refused {
-            Refused::QueueFull { retry_after, .. } => *retry_after,
+            Refused::QueueFull { retry_after, .. } | Refused::Late { retry_after, .. } => *retry_after,
             _ => std::time::Duration::from_secs(5),
         };
         Self::Unavailable { reason: format!("{refused}."), retry_after }

@@ -1,10 +1,16 @@
-//! A cell: one model on one node, with its free slots, its price and how it has done so far.
+//! A cell: one model on one node, with its free slots, its price, the prompts ahead of a new one, and how it has done so far.
 
 use chrono::{DateTime, TimeDelta, Utc};
+use primitives::certificate::Grade;
+use primitives::id::JobId;
 use primitives::node_protocol::ServedModel;
 
 use crate::ask::AskPrices;
+use crate::curve::Curve;
+use crate::held_blocks::HeldBlocks;
+use crate::queue::Lane;
 use crate::sent::SentBlocks;
+use crate::standing::Standing;
 
 /// One model on one connected node.
 #[derive(Clone, Debug)]
@@ -19,12 +25,45 @@ pub(crate) struct Cell {
     pub in_flight: u32,
     /// What the provider asks.
     pub prices: AskPrices,
-    /// No offers until then: it declined or ignored one.
+    /// How near it is to the original; jobs that ask for more do not come here, and none come to a cell without one.
+    pub grade: Grade,
+    /// Its node is new: it gets a small share of the work while others could do it.
+    pub on_trial: bool,
+    /// No offers until then: it declined or ignored one, or failed too often.
     pub rests_until: Option<DateTime<Utc>>,
     /// What was sent to it since it came.
     pub sent: SentBlocks,
     /// How it has done.
     pub measured: Measured,
+    /// Which prefixes it has computed.
+    pub held: HeldBlocks,
+    /// Jobs whose first token has not come, in the order they were offered.
+    ahead: Vec<Ahead>,
+    /// When its last first token came. *Units*: ms, by [`instant_ms`].
+    freed_ms: f64,
+}
+
+/// A job that waits on its node for its first token.
+#[derive(Clone, Copy, Debug)]
+struct Ahead {
+    job_id: JobId,
+    uncached: f64,
+    /// When the node has its work, as far as is known. *Units*: ms, by [`instant_ms`].
+    arrives_ms: f64,
+    offered_ms: f64,
+    /// When its first token was expected. *Units*: ms, by [`instant_ms`].
+    expected_ms: f64,
+}
+
+/// When a cell could begin a job that is offered now.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Turn {
+    /// Until it begins to compute the prompt. *Units*: ms.
+    pub begins_ms: f64,
+    /// Of that, what is not the way there. *Units*: ms.
+    pub waits_ms: f64,
+    /// Sequences beside it then.
+    pub batch: f64,
 }
 
 impl Cell {
@@ -35,10 +74,111 @@ impl Cell {
             capacity: served.slots.saturating_add(backlog),
             in_flight: 0,
             prices,
+            grade: Grade::None,
+            on_trial: false,
             rests_until: None,
             sent: SentBlocks::default(),
             measured,
+            held: HeldBlocks::default(),
+            ahead: Vec::new(),
+            freed_ms: f64::MIN,
         }
+    }
+
+    /// Takes over what its node may be given.
+    pub fn stand(&mut self, standing: &Standing, model: &str) {
+        self.grade = standing.grade(model).unwrap_or(Grade::None);
+        self.on_trial = standing.on_probation;
+    }
+
+    /// When a job's prompt would be begun if it were offered now; `record_ms` is what a lease's record takes.
+    pub fn turn(&self, now_ms: f64, record_ms: f64) -> Turn {
+        let trip_ms = self.measured.curve.trip_ms();
+        let arrives_ms = now_ms + trip_ms + record_ms + trip_ms / 2.0;
+        let batch = f64::from(self.in_flight);
+        // What the node did by now is told half a trip later.
+        let mut free_ms = self.freed_ms - trip_ms / 2.0;
+        for ahead in &self.ahead {
+            let ends_ms = free_ms.max(ahead.arrives_ms) + self.measured.curve.prompt_ms(ahead.uncached, batch);
+            free_ms = ends_ms.max(now_ms - trip_ms / 2.0);
+        }
+        let begins_ms = free_ms.max(arrives_ms) - now_ms;
+        Turn { begins_ms, waits_ms: begins_ms - (arrives_ms - now_ms), batch }
+    }
+
+    /// From an offer to the first token, in the middle. *Units*: ms.
+    pub fn first_token_ms(&self, turn: Turn, uncached: f64) -> f64 {
+        let curve = &self.measured.curve;
+        turn.begins_ms + curve.prompt_ms(uncached, turn.batch) + curve.trip_ms() / 2.0
+    }
+
+    /// How a job that comes now sees it.
+    pub fn lane(&self, now_ms: f64, record_ms: f64) -> Lane {
+        let (turn, curve) = (self.turn(now_ms, record_ms), &self.measured.curve);
+        let start_ms = curve.prompt_ms(0.0, turn.batch);
+        let token_ms = (curve.prompt_ms(1_000.0, turn.batch) - start_ms).max(0.0) / 1_000.0;
+        Lane { free_ms: turn.begins_ms, start_ms, token_ms, back_ms: curve.trip_ms() / 2.0 }
+    }
+
+    /// True when one more sequence would get its tokens as quickly as it wants, as far as is known.
+    pub fn keeps_pace(&self, step_max: Option<TimeDelta>) -> bool {
+        let batch = self.in_flight.min(self.slots.max(1) - 1) + 1;
+        let step_ms = self.measured.curve.step_ms(f64::from(batch));
+        step_max.is_none_or(|most| step_ms.is_none_or(|step_ms| step_ms <= millis(most)))
+    }
+
+    /// A job is offered: it is ahead of all that come later.
+    pub fn put_ahead(&mut self, job_id: JobId, uncached: f64, now_ms: f64, record_ms: f64) {
+        let turn = self.turn(now_ms, record_ms);
+        let expected_ms = now_ms + self.first_token_ms(turn, uncached);
+        let arrives_ms = now_ms + turn.begins_ms - turn.waits_ms;
+        self.ahead.push(Ahead { job_id, uncached, arrives_ms, offered_ms: now_ms, expected_ms });
+        self.in_flight += 1;
+    }
+
+    /// The node has answered: the trip is measured.
+    pub fn accepted(&mut self, job_id: JobId, now_ms: f64) {
+        if let Some(ahead) = self.ahead.iter().find(|ahead| ahead.job_id == job_id) {
+            self.measured.curve.learn_trip(now_ms - ahead.offered_ms);
+        }
+    }
+
+    /// A job's work is on its way.
+    pub fn committed(&mut self, job_id: JobId, now_ms: f64) {
+        let trip_ms = self.measured.curve.trip_ms();
+        if let Some(ahead) = self.ahead.iter_mut().find(|ahead| ahead.job_id == job_id) {
+            ahead.arrives_ms = now_ms + trip_ms / 2.0;
+        }
+    }
+
+    /// A job's first token is here, and tells how fast its prompt was computed.
+    pub fn first_token(&mut self, job_id: JobId, now_ms: f64) {
+        let Some(place) = self.ahead.iter().position(|ahead| ahead.job_id == job_id) else { return };
+        let ahead = self.ahead.remove(place);
+        let curve = &mut self.measured.curve;
+        let began_ms = (ahead.arrives_ms + curve.trip_ms() / 2.0).max(self.freed_ms);
+        if place == 0 {
+            let batch = f64::from(self.in_flight).max(1.0) - 1.0;
+            curve.learn_prompt(ahead.uncached, batch, (now_ms - began_ms).max(0.1));
+        }
+        curve.judge(ahead.expected_ms - ahead.offered_ms, now_ms - ahead.offered_ms);
+        self.freed_ms = now_ms;
+    }
+
+    /// A job is gone from the node, whatever it had done.
+    pub fn gone(&mut self, job_id: JobId) {
+        self.ahead.retain(|ahead| ahead.job_id != job_id);
+        self.in_flight -= 1;
+    }
+
+    /// Sequences that decode.
+    pub fn decoding(&self) -> u32 {
+        self.in_flight - u32::try_from(self.ahead.len()).unwrap_or(self.in_flight)
+    }
+
+    /// What is asked for a token of the prompt and one of the output, to compare by. *Units*: atto-units of the currency.
+    pub fn asks(&self) -> (f64, f64) {
+        (self.prices.input.attos() as f64, self.prices.output.attos() as f64)
     }
 
     /// Jobs that could be offered to it now.
@@ -58,6 +198,10 @@ pub(crate) struct Measured {
     pub pace: Pace,
     /// Leases that ended as they should, lately.
     pub reliability: Average,
+    /// How fast it is.
+    pub curve: Curve,
+    /// Leases that failed, one after the other.
+    pub failures: u32,
 }
 
 impl Default for Measured {
@@ -67,6 +211,8 @@ impl Default for Measured {
             gap_ms: Quantile::new(0.99),
             pace: Pace::default(),
             reliability: Average::new(0.05),
+            curve: Curve::default(),
+            failures: 0,
         }
     }
 }
@@ -99,15 +245,19 @@ impl Pace {
     /// Fewer tell nothing.
     const TOKENS_MIN: f64 = 16.0;
 
-    /// Takes the tokens of a frame into the lap, and the lap into account once it is long enough.
-    pub fn add(&mut self, lap: &mut Lap, now: DateTime<Utc>, tokens: usize) {
+    /// Takes the tokens of a frame into the lap, and the lap into account once it is long enough; then it tells what a token
+    /// took in it. *Units*: ms.
+    pub fn add(&mut self, lap: &mut Lap, now: DateTime<Utc>, tokens: usize) -> Option<f64> {
         lap.tokens += tokens;
         let ms = millis(now - lap.since);
-        if ms >= Self::LAP_MS_MIN {
-            self.ms = self.ms * Self::KEPT + ms;
-            self.tokens = self.tokens * Self::KEPT + lap.tokens as f64;
-            *lap = Lap::begin(now);
+        if ms < Self::LAP_MS_MIN {
+            return None;
         }
+        let token_ms = ms / lap.tokens.max(1) as f64;
+        self.ms = self.ms * Self::KEPT + ms;
+        self.tokens = self.tokens * Self::KEPT + lap.tokens as f64;
+        *lap = Lap::begin(now);
+        Some(token_ms)
     }
 
     /// *Units*: tokens a second.
@@ -129,6 +279,11 @@ impl Quantile {
 
     pub fn new(share: f64) -> Self {
         Self { share, value: None }
+    }
+
+    /// One that is believed to be so much before the first sample.
+    pub fn starting(share: f64, value: f64) -> Self {
+        Self { share, value: Some(value) }
     }
 
     pub fn add(&mut self, sample: f64) {
@@ -164,6 +319,11 @@ impl Average {
     }
 }
 
+/// An instant as a number that spans can be added to. *Units*: ms.
+pub(crate) fn instant_ms(at: DateTime<Utc>) -> f64 {
+    at.timestamp_micros() as f64 / 1_000.0
+}
+
 /// A span as a sample.
 pub(crate) fn millis(span: TimeDelta) -> f64 {
     span.num_microseconds().map_or(f64::MAX, |micros| micros as f64 / 1_000.0)
@@ -186,6 +346,10 @@ pub struct CellSnapshot {
     pub tokens_per_s: Option<f64>,
     /// The share of leases that ended as they should, lately; none before the first job.
     pub reliability: Option<f64>,
+    /// The share of first tokens that came within the forecast that nine in ten should keep, lately; none before the first.
+    pub forecast_coverage: Option<f64>,
+    /// How far forecasts of first tokens were off, lately, as a share of what it took; none before the first.
+    pub forecast_error: Option<f64>,
 }
 
 impl CellSnapshot {
@@ -198,6 +362,8 @@ impl CellSnapshot {
             first_token_ms: cell.measured.first_token_ms.get(),
             tokens_per_s: cell.measured.pace.get(),
             reliability: cell.measured.reliability.get(),
+            forecast_coverage: cell.measured.curve.coverage(),
+            forecast_error: cell.measured.curve.error(),
         }
     }
 }
@@ -245,13 +411,17 @@ mod tests {
         let mut now = DateTime::UNIX_EPOCH;
         let (mut pace, mut lap) = (Pace::default(), Lap::begin(now));
         // A whole answer in one breath: it waited somewhere.
-        (0..100).for_each(|_| pace.add(&mut lap, now, 1));
+        for _ in 0..100 {
+            pace.add(&mut lap, now, 1);
+        }
         assert_eq!(pace.get(), None);
         // Four frames at once every 40 ms: a hundred tokens a second.
         lap = Lap::begin(now);
         for _ in 0..50 {
             now += TimeDelta::milliseconds(40);
-            (0..4).for_each(|_| pace.add(&mut lap, now, 1));
+            for _ in 0..4 {
+                pace.add(&mut lap, now, 1);
+            }
         }
         let speed = pace.get().unwrap();
         assert!((80.0..120.0).contains(&speed), "{speed}");

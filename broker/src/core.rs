@@ -26,19 +26,20 @@ mod timers;
 mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use primitives::id::{JobId, NodeId};
 use primitives::node_protocol::{FromNode, Load, ToNode};
 
 use crate::ask::Ask;
-use crate::cell::ModelAvailability;
+use crate::cell::{Average, ModelAvailability, instant_ms};
 use crate::fleet::Fleet;
-use crate::job::{EndReason, FailureCode, Job, JobEvent, Outcome};
+use crate::job::{Class, EndReason, FailureCode, Job, JobEvent, Outcome};
 use crate::lease::{EndedLease, GrantedLease, LeaseOutcome};
 use crate::node::{NodeSession, NodeSnapshot};
 use crate::presence::{self, Presence};
-use crate::queue::Queue;
+use crate::queue::{Queue, Ticket};
 use crate::standing::Standing;
 use crate::{Refused, Settings};
 use entry::{Entry, Phase};
@@ -70,6 +71,8 @@ enum Wake {
     Silence(NodeId),
     /// A node with cells at rest.
     Rest(NodeId),
+    /// A node that will be about to be free.
+    Turn(NodeId),
     /// The presences of all nodes.
     Presences,
 }
@@ -82,6 +85,10 @@ pub struct Core {
     queues: BTreeMap<String, Queue>,
     jobs: BTreeMap<JobId, Entry>,
     timers: Timers<Wake>,
+    /// Looks at the queue so far.
+    decisions: u64,
+    /// What a lease's record takes, lately. *Units*: ms.
+    record_ms: Average,
     /// Models whose queue or cells changed in this input.
     changed: BTreeSet<String>,
     outputs: Vec<Output>,
@@ -96,6 +103,8 @@ impl Core {
             queues: BTreeMap::new(),
             jobs: BTreeMap::new(),
             timers: Timers::default(),
+            decisions: 0,
+            record_ms: Average::new(0.1),
             changed: BTreeSet::new(),
             outputs: Vec::new(),
         }
@@ -105,8 +114,11 @@ impl Core {
     pub fn submit(&mut self, now: DateTime<Utc>, job: Job) -> Result<(), Refused> {
         self.admit(&job)?;
         let queue = self.queues.entry(job.model.clone()).or_insert_with(Queue::new);
-        let ticket = queue.ticket(&job, now, self.settings.ageing);
-        queue.push(ticket.clone());
+        let mut ticket = queue.ticket(&job, now, self.settings.ageing);
+        self.weigh(now, &job, &mut ticket)?;
+        if let Some(queue) = self.queues.get_mut(&job.model) {
+            queue.push(ticket.clone());
+        }
         let stranded_since = (!self.could_serve(&job)).then_some(now);
         let job_id = job.job_id;
         self.changed.insert(job.model.clone());
@@ -221,6 +233,7 @@ impl Core {
                     self.changed.extend(woken);
                     next.into_iter().for_each(|at| self.timers.set(wake, at));
                 }
+                Wake::Turn(node_id) => self.changed.extend(self.fleet.models_of(node_id).map(str::to_owned)),
                 Wake::Presences => {
                     self.tell_presences();
                     self.timers.set(wake, now + presence::TOLD_EVERY);
@@ -273,10 +286,42 @@ impl Core {
         }
         let Some(queue) = self.queues.get(&job.model) else { return Ok(()) };
         if queue.is_full(job.tenant_id, job.prompt.len() as u64, &self.settings) {
-            let slots = self.fleet.cells(&job.model).map(|(_, cell)| cell.capacity).fold(0, u32::saturating_add);
-            return Err(Refused::QueueFull { model: model(), retry_after: queue.retry_after(slots) });
+            let retry_after = queue.retry_after(self.fleet.slots(&job.model));
+            return Err(Refused::QueueFull { model: model(), retry_after });
         }
         Ok(())
+    }
+
+    /// Weighs a job that has a deadline and is waited for.
+    ///
+    /// *Errors*: late, when no cell could begin it in time after all that waits, or another's chance would be lost to a longer job.
+    fn weigh(&mut self, now: DateTime<Utc>, job: &Job, ticket: &mut Ticket) -> Result<(), Refused> {
+        if job.deadline.is_none() || job.class != Class::Interactive {
+            return Ok(());
+        }
+        let (now_ms, record_ms) = (instant_ms(now), self.record_ms());
+        let cells = self.fleet.candidates(&job.model, self.decisions);
+        let fitting =
+            cells.filter(|(_, cell)| u64::from(cell.context_tokens) >= job.tokens_needed() && cell.grade >= job.grade);
+        let (mut lanes, mut cached) = (Vec::new(), 0);
+        for (_, cell) in fitting.filter(|(_, cell)| cell.keeps_pace(job.step_max)) {
+            cached = cached.max(cell.held.cached_tokens(&job.prompt_blocks));
+            lanes.push(cell.lane(now_ms, record_ms));
+        }
+        if lanes.is_empty() {
+            return Ok(());
+        }
+        let speed: f64 = lanes.iter().map(|lane| 1.0 / lane.token_ms.max(0.000_1)).sum();
+        let shown = self.fleet.shown(&job.model);
+        if let Some(queue) = self.queues.get_mut(&job.model) {
+            queue.drains_at(speed / shown);
+        }
+        ticket.work_tokens = Some(job.prompt.len().saturating_sub(cached).max(1) as f64);
+        let late_by = self.queues.get(&job.model).and_then(|queue| queue.late_by(ticket, now, &lanes));
+        late_by.map_or(Ok(()), |late_ms| {
+            let retry_after = Duration::from_secs((late_ms / 1_000.0).ceil().clamp(1.0, 3_600.0) as u64);
+            Err(Refused::Late { model: job.model.clone(), retry_after })
+        })
     }
 
     /// True when a connected node that takes offers has the context for the job.
@@ -303,7 +348,7 @@ impl Core {
     fn heartbeat(&mut self, now: DateTime<Utc>, node_id: NodeId, load: Load) {
         let more = self.fleet.resize(node_id, &load.models, self.settings.backlog);
         let Some(node) = self.fleet.node_mut(node_id) else { return };
-        // Placement asks neither for the outlook nor for the blocks yet.
+        node.hear(&load, instant_ms(now));
         node.load = Load { models: Vec::new(), ..load };
         // Before its first token a job shows no other sign of life; after it, only tokens count.
         for job_id in &node.jobs {
@@ -340,6 +385,7 @@ impl Core {
         let Some((models, jobs)) = self.fleet.disconnect(node_id) else { return };
         self.timers.clear(Wake::Silence(node_id));
         self.timers.clear(Wake::Rest(node_id));
+        self.timers.clear(Wake::Turn(node_id));
         if self.fleet.is_empty() {
             self.timers.clear(Wake::Presences);
         }

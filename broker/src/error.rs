@@ -136,6 +136,14 @@ pub enum Refused {
         /// When there should be room, by the rate at which jobs end now.
         retry_after: Duration,
     },
+    /// No node could begin the job before its deadline, after all that waits.
+    #[error("no node can begin a job of `{model}` in time")]
+    Late {
+        /// The model asked for.
+        model: String,
+        /// When one should be able to.
+        retry_after: Duration,
+    },
     /// The job is already here.
     #[error("job {0} was already submitted")]
     Duplicate(JobId),

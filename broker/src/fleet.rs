@@ -10,20 +10,68 @@ use primitives::node_protocol::{Load, ModelLoad};
 use crate::Settings;
 use crate::ask::Ask;
 use crate::cell::{Cell, CellSnapshot, Measured, ModelAvailability};
-use crate::job::Job;
 use crate::node::{NodeSession, NodeSnapshot};
 use crate::presence::{self, Presence};
-use crate::standing::{Choice, Standing, TrialShare};
+use crate::standing::{Standing, TrialShare};
+
+/// Cells that one decision looks at.
+const CANDIDATES_MAX: usize = 64;
 
 /// The connected nodes, and for each model those that take offers.
 #[derive(Debug, Default)]
 pub(crate) struct Fleet {
     nodes: BTreeMap<NodeId, Connected>,
     /// A model stays here, with no node, when its last node goes: it may come back.
-    takers: BTreeMap<String, BTreeSet<NodeId>>,
+    takers: BTreeMap<String, Takers>,
     /// How the cells of absent nodes did, so that coming back does not wipe a record; bounded by the nodes ever joined.
     remembered: BTreeMap<(NodeId, String), Measured>,
     trials: BTreeMap<String, TrialShare>,
+}
+
+/// The nodes that take offers for a model.
+#[derive(Debug, Default)]
+struct Takers {
+    /// In order.
+    nodes: Vec<NodeId>,
+    /// How many of them serve so long a context at this grade.
+    contexts: BTreeMap<(Grade, u32), usize>,
+    /// Jobs that they may have at once.
+    slots: u32,
+}
+
+impl Takers {
+    /// A cell without a grade takes none.
+    fn insert(&mut self, node_id: NodeId, cell: &Cell) {
+        if cell.grade > Grade::None
+            && let Err(place) = self.nodes.binary_search(&node_id)
+        {
+            self.nodes.insert(place, node_id);
+            *self.contexts.entry((cell.grade, cell.context_tokens)).or_default() += 1;
+            self.slots = self.slots.saturating_add(cell.capacity);
+        }
+    }
+
+    /// Changes a cell that may be listed.
+    fn change(&mut self, node_id: NodeId, cell: &mut Cell, change: impl FnOnce(&mut Cell)) {
+        let listed = self.nodes.binary_search(&node_id).is_ok();
+        self.remove(node_id, cell);
+        change(cell);
+        if listed {
+            self.insert(node_id, cell);
+        }
+    }
+
+    fn remove(&mut self, node_id: NodeId, cell: &Cell) {
+        let Ok(place) = self.nodes.binary_search(&node_id) else { return };
+        self.nodes.remove(place);
+        self.slots = self.slots.saturating_sub(cell.capacity);
+        if let Some(count) = self.contexts.get_mut(&(cell.grade, cell.context_tokens)) {
+            *count -= 1;
+            if *count == 0 {
+                self.contexts.remove(&(cell.grade, cell.context_tokens));
+            }
+        }
+    }
 }
 
 /// A node while its link lasts.
@@ -41,7 +89,6 @@ pub(crate) struct Connected {
     /// Jobs offered or leased to it.
     pub jobs: BTreeSet<JobId>,
     name: String,
-    standing: Standing,
     cells: BTreeMap<String, Cell>,
 }
 
@@ -54,8 +101,10 @@ impl Fleet {
             let ask = session.asks.iter().find(|ask| ask.model == served.model);
             let Some(ask) = ask.filter(|ask| ask.prices.currency == settings.currency) else { continue };
             let measured = self.remembered.remove(&(node_id, served.model.clone())).unwrap_or_default();
-            cells.insert(served.model.clone(), Cell::new(served, ask.prices, settings.backlog, measured));
-            self.takers.entry(served.model.clone()).or_default().insert(node_id);
+            let mut cell = Cell::new(served, ask.prices, settings.backlog, measured);
+            cell.stand(&session.standing, &served.model);
+            self.takers.entry(served.model.clone()).or_default().insert(node_id, &cell);
+            cells.insert(served.model.clone(), cell);
         }
         let node = Connected {
             provider_id: session.provider_id,
@@ -67,7 +116,6 @@ impl Fleet {
             rcu_milli: presence::rcu_milli(&session.descriptor),
             jobs: BTreeSet::new(),
             name: session.descriptor.name,
-            standing: session.standing,
             cells,
         };
         self.nodes.insert(node_id, node);
@@ -86,9 +134,9 @@ impl Fleet {
         let node = self.nodes.get_mut(&node_id)?;
         node.draining = true;
         let models: Vec<String> = node.cells.keys().cloned().collect();
-        for model in &models {
+        for (model, cell) in &node.cells {
             if let Some(takers) = self.takers.get_mut(model) {
-                takers.remove(&node_id);
+                takers.remove(node_id, cell);
             }
         }
         Some(models)
@@ -106,7 +154,9 @@ impl Fleet {
             if capacity > cell.capacity {
                 grown.push(load.model.clone());
             }
-            cell.capacity = capacity;
+            if let Some(takers) = self.takers.get_mut(&load.model) {
+                takers.change(node_id, cell, |cell| cell.capacity = capacity);
+            }
         }
         grown
     }
@@ -114,7 +164,16 @@ impl Fleet {
     /// A node's asks or standing changed. Returns its models.
     pub fn appraise(&mut self, node_id: NodeId, asks: &[Ask], standing: Standing, settings: &Settings) -> Vec<String> {
         let Some(node) = self.nodes.get_mut(&node_id) else { return vec![] };
-        node.standing = standing;
+        for (model, cell) in &mut node.cells {
+            if let Some(takers) = self.takers.get_mut(model) {
+                let listed = !node.draining;
+                takers.remove(node_id, cell);
+                cell.stand(&standing, model);
+                if listed {
+                    takers.insert(node_id, cell);
+                }
+            }
+        }
         for ask in asks.iter().filter(|ask| ask.prices.currency == settings.currency) {
             if let Some(cell) = node.cells.get_mut(&ask.model) {
                 cell.prices = ask.prices;
@@ -125,7 +184,7 @@ impl Fleet {
 
     /// The grade at which a connected node serves a model.
     pub fn grade(&self, node_id: NodeId, model: &str) -> Option<Grade> {
-        self.nodes.get(&node_id)?.standing.grade(model)
+        self.nodes.get(&node_id)?.cells.get(model).map(|cell| cell.grade).filter(|grade| *grade > Grade::None)
     }
 
     pub fn is_empty(&self) -> bool {
@@ -161,48 +220,57 @@ impl Fleet {
 
     /// The cells of a model whose nodes take offers, in order of node; those without a grade take none.
     pub fn cells<'a>(&'a self, model: &'a str) -> impl Iterator<Item = (NodeId, &'a Cell)> + Clone {
-        self.graded(model, Grade::Eco)
+        let nodes = self.takers.get(model).into_iter().flat_map(|takers| &takers.nodes);
+        nodes.filter_map(move |node_id| Some((*node_id, self.nodes.get(node_id)?.cells.get(model)?)))
     }
 
-    /// Of those, the cells with this grade or a higher one.
-    fn graded<'a>(&'a self, model: &'a str, grade: Grade) -> impl Iterator<Item = (NodeId, &'a Cell)> + Clone {
-        let nodes = self.takers.get(model).into_iter().flatten();
-        nodes.filter_map(move |node_id| {
-            let node = self.nodes.get(node_id)?;
-            node.standing.grade(model).filter(|served| *served >= grade)?;
-            Some((*node_id, node.cells.get(model)?))
-        })
+    /// The cells of a model that one decision looks at: all of a small fleet; of a large one, [`CANDIDATES_MAX`] spread evenly from
+    /// where `turn` says, so that decisions in a row look at others.
+    pub fn candidates<'a>(&'a self, model: &'a str, turn: u64) -> impl Iterator<Item = (NodeId, &'a Cell)> {
+        let nodes = self.takers.get(model).map_or(&[][..], |takers| &takers.nodes);
+        let looked_at = nodes.len().min(CANDIDATES_MAX);
+        // A large odd factor, so that two decisions in a row begin far from each other.
+        let first = turn.wrapping_mul(0x9e37_79b9_7f4a_7c15) as usize % nodes.len().max(1);
+        let first = if nodes.len() > CANDIDATES_MAX { first } else { 0 };
+        let places = (0..looked_at).map(move |n| (first + n * nodes.len() / looked_at) % nodes.len());
+        places.filter_map(move |place| Some((nodes[place], self.nodes.get(&nodes[place])?.cells.get(model)?)))
     }
 
-    /// The cells that a job may be offered to now: of its grade, and new nodes only for their small share of the work.
-    pub fn eligible<'a>(&'a self, job: &'a Job) -> impl Iterator<Item = (NodeId, &'a Cell)> + Clone {
-        let on_probation = |node_id| self.nodes.get(&node_id).is_some_and(|node| node.standing.on_probation);
-        let (mut established, mut on_trial, mut on_trial_free) = (false, false, false);
-        let fits = |cell: &Cell| u64::from(cell.context_tokens) >= job.tokens_needed();
-        for (node_id, cell) in self.graded(&job.model, job.grade).filter(|(_, cell)| fits(cell)) {
-            let new = on_probation(node_id);
-            established |= !new;
-            on_trial |= new;
-            on_trial_free |= new && cell.slots_free() > 0;
-        }
-        let share = self.trials.get(&job.model).copied().unwrap_or_default();
-        let choice = Choice::of(share, established, on_trial, on_trial_free);
-        self.graded(&job.model, job.grade).filter(move |(node_id, _)| choice.allows(on_probation(*node_id)))
+    /// How much of a model's work new nodes got lately.
+    pub fn trials(&self, model: &str) -> TrialShare {
+        self.trials.get(model).copied().unwrap_or_default()
+    }
+
+    /// The share of a model's cells that one decision looks at.
+    pub fn shown(&self, model: &str) -> f64 {
+        let nodes = self.takers.get(model).map_or(0, |takers| takers.nodes.len());
+        nodes.min(CANDIDATES_MAX) as f64 / nodes.max(1) as f64
+    }
+
+    /// Jobs that a model's nodes may have at once.
+    pub fn slots(&self, model: &str) -> u32 {
+        self.takers.get(model).map_or(0, |takers| takers.slots)
     }
 
     /// The longest context at hand for a model at this grade or a higher one; 0 when no node takes offers.
     pub fn context_tokens_max(&self, model: &str, grade: Grade) -> u32 {
-        self.graded(model, grade).map(|(_, cell)| cell.context_tokens).max().unwrap_or(0)
+        let contexts = self.takers.get(model).into_iter().flat_map(|takers| takers.contexts.range((grade, 0)..));
+        contexts.map(|((_, context), _)| *context).max().unwrap_or(0)
     }
 
-    /// Gives a slot to a job.
-    pub fn occupy(&mut self, node_id: NodeId, model: &str, job_id: JobId) {
+    /// The models that a node serves.
+    pub fn models_of(&self, node_id: NodeId) -> impl Iterator<Item = &str> {
+        self.nodes.get(&node_id).into_iter().flat_map(|node| node.cells.keys()).map(String::as_str)
+    }
+
+    /// Gives a slot to a job, by `put`.
+    pub fn occupy(&mut self, node_id: NodeId, model: &str, job_id: JobId, put: impl FnOnce(&mut Cell)) {
         if let Some(node) = self.nodes.get_mut(&node_id)
             && node.jobs.insert(job_id)
             && let Some(cell) = node.cells.get_mut(model)
         {
-            cell.in_flight += 1;
-            self.trials.entry(model.to_owned()).or_default().count(node.standing.on_probation);
+            put(cell);
+            self.trials.entry(model.to_owned()).or_default().count(cell.on_trial);
         }
     }
 
@@ -212,7 +280,7 @@ impl Fleet {
             && node.jobs.remove(&job_id)
             && let Some(cell) = node.cells.get_mut(model)
         {
-            cell.in_flight -= 1;
+            cell.gone(job_id);
         }
     }
 
@@ -242,16 +310,16 @@ impl Fleet {
     }
 
     pub fn models(&self, queued: impl Fn(&str) -> usize) -> Vec<ModelAvailability> {
-        let models = self.takers.keys();
-        models.map(|model| self.availability(model, queued(model))).collect()
+        let models = self.takers.iter();
+        models.map(|(model, takers)| self.availability(model, takers.nodes.len(), queued(model))).collect()
     }
 
-    fn availability(&self, model: &str, queued: usize) -> ModelAvailability {
+    fn availability(&self, model: &str, nodes: usize, queued: usize) -> ModelAvailability {
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         ModelAvailability {
             model: model.to_owned(),
-            nodes: count(self.cells(model).count()),
-            slots: self.cells(model).map(|(_, cell)| cell.capacity).fold(0, u32::saturating_add),
+            nodes: count(nodes),
+            slots: self.slots(model),
             slots_free: self.cells(model).map(|(_, cell)| cell.slots_free()).fold(0, u32::saturating_add),
             queued: count(queued),
             context_tokens_max: self.context_tokens_max(model, Grade::Eco),
@@ -273,6 +341,17 @@ impl Fleet {
 }
 
 impl Connected {
+    /// Takes from a heartbeat what placement asks for. *Units*: ms.
+    pub fn hear(&mut self, load: &Load, now_ms: f64) {
+        for told in &load.models {
+            let Some(cell) = self.cells.get_mut(&told.model) else { continue };
+            if let Some(outlook) = told.outlook {
+                cell.measured.curve.hear(outlook.prompt_token_us);
+            }
+            cell.held.tell(&told.blocks_added, &told.blocks_removed, now_ms);
+        }
+    }
+
     fn presence(&mut self, node_id: NodeId) -> Option<Presence> {
         let slots: Vec<(&str, u32)> = self.cells.iter().map(|(model, cell)| (model.as_str(), cell.slots)).collect();
         let shares = presence::shares(&slots);

@@ -3,7 +3,7 @@
 mod record;
 mod usage;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use primitives::certificate::Grade;
 use primitives::grammar::Grammar;
 use primitives::id::{JobId, NodeId, ProviderId, TenantId};
@@ -44,7 +44,7 @@ pub struct Job {
     pub logprobs: Option<u8>,
     /// Stands for the tenant in the caches of nodes; without it the prompt is shared with no other job.
     pub cache_salt: Option<String>,
-    /// The names of the prompt's whole KV blocks under that salt.
+    /// The names of the prompt's whole KV blocks under that salt, by which the cells that hold its beginning are found.
     pub prompt_blocks: Vec<BlockName>,
     /// Whether the prompt is charged with it; another choice of a request leaves it to the first.
     pub pays_prompt: bool,
@@ -52,8 +52,11 @@ pub struct Job {
     pub grade: Grade,
     /// Whether somebody waits for it.
     pub class: Class,
-    /// When the first token is wanted: it orders a tenant's jobs and asks for quick cells; missing it ends nothing.
+    /// When the first token is wanted: a job that no cell could begin in time is refused, and one that has become late goes behind
+    /// those that are not; missing it ends nothing.
     pub deadline: Option<DateTime<Utc>>,
+    /// The longest that a token may take after the one before: cells that are slower are asked only when no other is there.
+    pub step_max: Option<TimeDelta>,
 }
 
 impl Job {

@@ -22,7 +22,19 @@ const OUTPUT_TOKENS_PRIOR: f64 = 128.0;
 const JOB_MS_PRIOR: f64 = 1_000.0;
 /// Jobs looked at for one free slot, in all and of one tenant: what does not fit must not hold up what does.
 const LOOK_MAX: usize = 64;
-const LOOK_TENANT_MAX: usize = 8;
+const LOOK_TENANT_MAX: usize = 32;
+/// Late jobs looked at besides.
+const LOOK_LATE_MAX: usize = 4;
+/// Jobs with a deadline looked at on either side of a new one's.
+const LOOK_DUE_MAX: usize = 256;
+/// A job is taken in when its first token is expected within this share of the time it has.
+const DOOR_SHARE: f64 = 0.85;
+/// Of so many jobs that leave the queue one is late, while there are any: they are not starved by those that come.
+const LATE_ONE_IN: u64 = 100;
+/// A job that waits for so many times the time it had is given up.
+const GIVEN_UP_AFTER: i32 = 10;
+/// Tenants whose counters are as close as what the cells compute in this time take turns by deadline. *Units*: ms.
+const WINDOW_MS: f64 = 5_000.0;
 
 /// A job's place in the queue.
 #[derive(Clone, Debug)]
@@ -37,6 +49,12 @@ pub(crate) struct Ticket {
     pub output_estimate: u64,
     /// It has begun and goes before all that have not.
     pub ahead: bool,
+    /// Tokens of its prompt that not even the best cell's cache holds, if it has a deadline to make.
+    pub work_tokens: Option<f64>,
+    /// Its deadline cannot be made any more: it goes behind all that can.
+    pub late: bool,
+    /// A job with a deadline that has not begun by then is given up.
+    pub ends_at: Option<DateTime<Utc>>,
 }
 
 impl Ticket {
@@ -49,12 +67,29 @@ impl Ticket {
     }
 }
 
+/// A cell as a job that comes now sees it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Lane {
+    /// Until it could begin another prompt. *Units*: ms.
+    pub free_ms: f64,
+    /// What a prompt takes beside its tokens. *Units*: ms.
+    pub start_ms: f64,
+    /// *Units*: ms for a prompt's token.
+    pub token_ms: f64,
+    /// The way back of a first token. *Units*: ms.
+    pub back_ms: f64,
+}
+
 type Places = BTreeMap<(DateTime<Utc>, JobId), Ticket>;
 
 /// The jobs that wait for one model.
 #[derive(Debug)]
 pub(crate) struct Queue {
     ahead: Places,
+    /// Late jobs, by deadline.
+    late: Places,
+    /// Jobs with a deadline that they can still make, the earliest first.
+    due: BTreeMap<(DateTime<Utc>, JobId), f64>,
     shares: BTreeMap<TenantId, Share>,
     /// Tenants with waiting jobs by how little they were served, for each class.
     ready: [BTreeSet<(u64, TenantId)>; 2],
@@ -62,6 +97,10 @@ pub(crate) struct Queue {
     floors: [u64; 2],
     sweep_at: usize,
     jobs: usize,
+    /// Tenants whose counters are so close take turns by deadline. *Units*: weighted tokens.
+    window: u64,
+    /// Jobs that left the queue for a cell so far.
+    taken: u64,
     prompt_tokens: u64,
     output_tokens: Average,
     job_ms: Average,
@@ -86,11 +125,15 @@ impl Queue {
     pub fn new() -> Self {
         Self {
             ahead: BTreeMap::new(),
+            late: BTreeMap::new(),
+            due: BTreeMap::new(),
             shares: BTreeMap::new(),
             ready: [BTreeSet::new(), BTreeSet::new()],
             floors: [0; 2],
             sweep_at: 64,
             jobs: 0,
+            window: 0,
+            taken: 0,
             prompt_tokens: 0,
             output_tokens: Average::new(0.02),
             job_ms: Average::new(0.05),
@@ -102,10 +145,37 @@ impl Queue {
         self.jobs
     }
 
+    /// By how much a job that comes now would miss its deadline, were those that are due earlier begun first; or by how much it
+    /// would make a shorter job miss its own that is due later and could make it. Nothing when there is room. *Units*: ms.
+    ///
+    /// *Source*: J. M. Moore, 1968: by deadline, and where one must be given up, the longest.
+    pub fn late_by(&self, ticket: &Ticket, now: DateTime<Utc>, lanes: &[Lane]) -> Option<f64> {
+        let own = ticket.work_tokens?;
+        let place = (ticket.due, ticket.job_id);
+        let mut lanes = lanes.to_vec();
+        for tokens in self.due.range(..place).map(|(_, tokens)| *tokens).take(LOOK_DUE_MAX) {
+            lay(&mut lanes, tokens);
+        }
+        let mut without = lanes.clone();
+        let late = |first_ms: f64, due: DateTime<Utc>| first_ms - DOOR_SHARE * millis(due - now);
+        let own_late = late(lay(&mut lanes, own), ticket.due);
+        if own_late > 0.0 {
+            return Some(own_late);
+        }
+        self.due.range(place..).take(LOOK_DUE_MAX).find_map(|((due, _), tokens)| {
+            let (before, after) = (late(lay(&mut without, *tokens), *due), late(lay(&mut lanes, *tokens), *due));
+            (*tokens < own && before <= 0.0 && after > 0.0).then_some(after)
+        })
+    }
+    /// The cells compute so many tokens together. *Units*: prompt tokens a ms.
+    pub fn drains_at(&mut self, speed: f64) {
+        self.window = (speed * WINDOW_MS) as u64;
+    }
+
     /// Every ticket that waits, in no useful order.
     pub fn tickets(&self) -> impl Iterator<Item = &Ticket> {
         let shares = self.shares.values().flat_map(|share| &share.waiting).flat_map(BTreeMap::values);
-        self.ahead.values().chain(shares)
+        self.ahead.values().chain(self.late.values()).chain(shares)
     }
 
     /// True when one more job of this tenant would pass a bound.
@@ -126,14 +196,18 @@ impl Queue {
     /// A place for a new job; it counts as due at most `ageing` after it came.
     pub fn ticket(&self, job: &Job, now: DateTime<Utc>, ageing: TimeDelta) -> Ticket {
         let expected = self.output_tokens.get().unwrap_or(OUTPUT_TOKENS_PRIOR) as u64;
+        let due = job.deadline.map_or(now + ageing, |deadline| deadline.min(now + ageing));
         Ticket {
             job_id: job.job_id,
             tenant_id: job.tenant_id,
             class: job.class,
-            due: job.deadline.map_or(now + ageing, |deadline| deadline.min(now + ageing)),
+            due,
             prompt_tokens: job.prompt.len() as u64,
             output_estimate: expected.min(u64::from(job.output_tokens_max)),
             ahead: false,
+            work_tokens: None,
+            late: false,
+            ends_at: job.deadline.map(|deadline| now + (deadline - now).max(TimeDelta::zero()) * GIVEN_UP_AFTER),
         }
     }
 
@@ -150,11 +224,40 @@ impl Queue {
 
     /// The job whose turn it is among those that `fits` takes.
     pub fn next(&self, mut fits: impl FnMut(&Ticket) -> bool) -> Option<Ticket> {
-        let by_class = [Class::Interactive, Class::Batch].into_iter().flat_map(|class| {
-            let tenants = self.ready[class as usize].iter().filter_map(|(_, tenant)| self.shares.get(tenant));
-            tenants.flat_map(move |share| share.waiting[class as usize].values().take(LOOK_TENANT_MAX))
-        });
-        self.ahead.values().chain(by_class).take(LOOK_MAX).find(|ticket| fits(ticket)).cloned()
+        let classes = [Class::Interactive, Class::Batch].into_iter();
+        let in_turn = classes.flat_map(|class| self.near_by_deadline(class).into_iter().chain(self.by_share(class)));
+        let late = || self.late.values().take(LOOK_LATE_MAX);
+        let late_first = late().filter(|_| self.taken.is_multiple_of(LATE_ONE_IN));
+        let first = self.ahead.values().chain(late_first).chain(in_turn).take(LOOK_MAX);
+        first.chain(late()).find(|ticket| fits(ticket)).cloned()
+    }
+
+    /// Jobs with deadlines of the tenants that were served about as little as the one served least, the earliest first: between
+    /// them a deadline counts more than a fine difference.
+    fn near_by_deadline(&self, class: Class) -> Vec<&Ticket> {
+        let near = self.near(class).filter_map(|tenant| self.shares.get(tenant));
+        let tickets = near.flat_map(|share| share.waiting[class as usize].values().take(LOOK_TENANT_MAX));
+        let mut tickets: Vec<&Ticket> = tickets.filter(|ticket| ticket.work_tokens.is_some()).collect();
+        tickets.sort_by_key(|ticket| ticket.place());
+        tickets
+    }
+
+    /// The other jobs, those of the tenant served least first.
+    fn by_share(&self, class: Class) -> impl Iterator<Item = &Ticket> {
+        let nearest = self.ready[class as usize].first().map_or(0, |(counter, _)| *counter);
+        let tenants = self.ready[class as usize].iter();
+        let tenants = tenants
+            .filter_map(move |(counter, tenant)| Some((counter - nearest <= self.window, self.shares.get(tenant)?)));
+        tenants.flat_map(move |(near, share)| {
+            let tickets = share.waiting[class as usize].values().take(LOOK_TENANT_MAX);
+            tickets.filter(move |ticket| !(near && ticket.work_tokens.is_some()))
+        })
+    }
+
+    fn near(&self, class: Class) -> impl Iterator<Item = &TenantId> {
+        let nearest = self.ready[class as usize].first().map_or(0, |(counter, _)| *counter);
+        let near = self.ready[class as usize].iter().take_while(move |(counter, _)| counter - nearest <= self.window);
+        near.map(|(_, tenant)| tenant).take(LOOK_MAX)
     }
 
     /// A job leaves the queue for a cell; its tenant is charged by estimate.
@@ -163,6 +266,7 @@ impl Queue {
         if ticket.ahead {
             return;
         }
+        self.taken += 1;
         let class = ticket.class as usize;
         let least = self.ready[class].first().map(|(counter, _)| *counter);
         let before = self.shares.get(&ticket.tenant_id).map_or(0, |share| share.counter);
@@ -193,6 +297,15 @@ impl Queue {
         self.enter(ticket.clone());
     }
 
+    /// A waiting job cannot make its deadline any more.
+    pub fn fall_behind(&mut self, ticket: &mut Ticket) {
+        if !ticket.ahead && !ticket.late {
+            self.leave(ticket);
+            ticket.late = true;
+            self.enter(ticket.clone());
+        }
+    }
+
     /// A waiting job is gone.
     pub fn remove(&mut self, ticket: &Ticket) {
         self.leave(ticket);
@@ -216,8 +329,13 @@ impl Queue {
     fn enter(&mut self, ticket: Ticket) {
         self.jobs += 1;
         self.prompt_tokens += ticket.prompt_tokens;
+        if let Some(work) = ticket.work_tokens.filter(|_| !ticket.ahead && !ticket.late) {
+            self.due.insert(ticket.place(), work);
+        }
         if ticket.ahead {
             self.ahead.insert(ticket.place(), ticket);
+        } else if ticket.late {
+            self.late.insert(ticket.place(), ticket);
         } else {
             self.recount(ticket.tenant_id, |share| {
                 share.waiting[ticket.class as usize].insert(ticket.place(), ticket);
@@ -228,8 +346,13 @@ impl Queue {
     fn leave(&mut self, ticket: &Ticket) {
         self.jobs -= 1;
         self.prompt_tokens -= ticket.prompt_tokens;
+        if ticket.work_tokens.is_some() && !ticket.ahead && !ticket.late {
+            self.due.remove(&ticket.place());
+        }
         if ticket.ahead {
             self.ahead.remove(&ticket.place());
+        } else if ticket.late {
+            self.late.remove(&ticket.place());
         } else {
             self.recount(ticket.tenant_id, |share| {
                 share.waiting[ticket.class as usize].remove(&ticket.place());
@@ -261,6 +384,17 @@ impl Queue {
     }
 }
 
+/// Gives a prompt to the lane that ends it first; tells when its first token is here. *Units*: ms from now.
+fn lay(lanes: &mut [Lane], tokens: f64) -> f64 {
+    let here = |lane: &Lane| lane.free_ms + lane.start_ms + tokens * lane.token_ms + lane.back_ms;
+    let quickest = lanes.iter_mut().min_by(|one, other| here(one).total_cmp(&here(other)));
+    quickest.map_or(f64::MAX, |lane| {
+        let here_ms = here(lane);
+        lane.free_ms = here_ms - lane.back_ms;
+        here_ms
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use uuid::Uuid;
@@ -278,6 +412,9 @@ mod tests {
             prompt_tokens: 100,
             output_estimate: 50,
             ahead: false,
+            work_tokens: None,
+            late: false,
+            ends_at: None,
         }
     }
 
@@ -388,6 +525,7 @@ mod tests {
             grade: primitives::certificate::Grade::Exact,
             class: Class::Interactive,
             deadline,
+            step_max: None,
         };
         let start = DateTime::UNIX_EPOCH;
         let patient = queue.ticket(&job(Some(start + TimeDelta::days(1))), start, MINUTE);
@@ -430,6 +568,70 @@ mod tests {
                 proptest::prop_assert!(served[0].abs_diff(served[1]) <= bound);
             }
         }
+    }
+
+    fn due(n: u128, tenant: u128, due_s: i64, tokens: f64) -> Ticket {
+        Ticket { work_tokens: Some(tokens), ..ticket(n, tenant, due_s) }
+    }
+
+    #[test]
+    fn tenants_that_were_served_about_alike_take_turns_by_deadline() {
+        let mut queue = Queue::new();
+        queue.drains_at(1.0);
+        [(1, 1, 30), (2, 2, 20), (3, 1, 10)]
+            .into_iter()
+            .for_each(|(n, tenant, s)| queue.push(due(n, tenant, s, 100.0)));
+        assert_eq!(order(&mut queue), [3, 2, 1]);
+        let mut queue = Queue::new();
+        queue.drains_at(1.0);
+        queue.push(due(1, 1, 10, 100.0));
+        queue.push(due(2, 2, 20, 100.0));
+        queue.recount(TenantId(Uuid::from_u128(1)), |share| share.counter += 10_000);
+        assert_eq!(order(&mut queue), [2, 1], "one that was served far more waits");
+    }
+
+    #[test]
+    fn a_late_job_goes_behind_those_that_are_not_and_is_not_starved_by_them() {
+        let mut queue = Queue::new();
+        (1..=250).for_each(|n| queue.push(due(n, 1, n as i64, 100.0)));
+        for n in [1, 2, 3] {
+            queue.fall_behind(&mut due(n, 1, n as i64, 100.0));
+        }
+        let order = order(&mut queue);
+        let places: Vec<_> = [1, 2, 3].iter().map(|late| order.iter().position(|n| n == late).unwrap()).collect();
+        assert_eq!(places, [0, 100, 200], "one in a hundred");
+    }
+
+    /// One cell that computes a token in a ms.
+    const LANE: Lane = Lane { free_ms: 0.0, start_ms: 0.0, token_ms: 1.0, back_ms: 0.0 };
+
+    #[test]
+    fn there_is_room_for_a_job_that_can_be_begun_after_those_due_earlier() {
+        let mut queue = Queue::new();
+        let now = DateTime::UNIX_EPOCH;
+        assert_eq!(queue.late_by(&due(1, 1, 1, 800.0), now, &[LANE]), None);
+        queue.push(due(1, 1, 1, 800.0));
+        assert!(queue.late_by(&due(2, 1, 1, 400.0), now, &[LANE]).is_some_and(|ms| ms > 100.0));
+        assert_eq!(queue.late_by(&due(2, 1, 1, 400.0), now, &[LANE, LANE]), None, "a second cell has room");
+        assert_eq!(queue.late_by(&due(2, 1, 9, 400.0), now, &[LANE]), None, "it has time");
+    }
+
+    #[test]
+    fn a_longer_job_is_not_taken_in_at_the_cost_of_a_shorter_one() {
+        let mut queue = Queue::new();
+        queue.push(due(1, 1, 2, 500.0));
+        let now = DateTime::UNIX_EPOCH;
+        assert!(
+            queue
+                .late_by(&Ticket { due: now + TimeDelta::milliseconds(1_900), ..due(2, 1, 0, 1_500.0) }, now, &[LANE])
+                .is_some()
+        );
+        queue.remove(&due(1, 1, 2, 500.0));
+        queue.push(due(1, 1, 2, 1_600.0));
+        assert_eq!(
+            queue.late_by(&Ticket { due: now + TimeDelta::milliseconds(1_900), ..due(2, 1, 0, 1_000.0) }, now, &[LANE]),
+            None
+        );
     }
 
     #[test]

@@ -50,6 +50,7 @@ fn job(n: u128) -> Job {
         grade: Grade::Exact,
         class: Class::Interactive,
         deadline: None,
+        step_max: None,
     }
 }
 

@@ -102,6 +102,7 @@ impl Inference {
             grade: job.grade,
             class: job.class,
             deadline: None,
+            step_max: None,
         });
         let stream: Result<JobStream, Refused> = submitted.await;
         match stream {

@@ -6,9 +6,11 @@ use primitives::node_protocol::{DIMENSIONS_MAX, EmbeddingFrame, Offer, Terms, To
 
 use crate::Settings;
 use crate::ask::AskPrices;
-use crate::cell::Lap;
+use crate::cell::{Lap, millis};
 use crate::job::{Class, Job, Segment};
+use crate::placement::Need;
 use crate::queue::Ticket;
+use crate::standing::TrialShare;
 
 /// Frames without a token that a lease may send.
 const IDLE_FRAMES_MAX: u32 = 16;
@@ -117,12 +119,30 @@ impl Entry {
         match &self.phase {
             Phase::Waiting { since, stranded_since } => {
                 let turn = *since + wait_max(self.job.class, settings);
+                let turn = self.ticket.ends_at.filter(|_| self.epoch == 0).map_or(turn, |ends_at| turn.min(ends_at));
                 stranded_since.map_or(turn, |since| turn.min(since + settings.nodes_gone_wait))
             }
             Phase::Offered { at, .. } => *at + settings.offer_expiry,
             Phase::Granted { at, .. } => *at + settings.first_token_max,
             Phase::Running(run) if run.last_token_at.is_some() => run.expires_at,
             Phase::Running(run) => run.expires_at.min(run.committed_at + settings.first_token_max),
+        }
+    }
+
+    /// What it needs of a cell.
+    pub fn need(&self, now: DateTime<Utc>, trials: TrialShare) -> Need<'_> {
+        Need {
+            grade: self.job.grade,
+            trials,
+            tokens: self.job.tokens_needed(),
+            prompt_tokens: (self.job.prompt.len() + self.delivered.len()) as u64,
+            output_estimate: self.ticket.output_estimate,
+            blocks: &self.job.prompt_blocks,
+            left_ms: millis(self.ticket.due - now),
+            // A job that has begun goes on wherever it can.
+            is_due: self.job.deadline.is_some() && !self.ticket.ahead,
+            step_max: self.job.step_max,
+            avoid: &self.failed_on,
         }
     }
 

@@ -1,23 +1,31 @@
 //! Under a lease: the work goes out, tokens come in, and what happens when they do not.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use primitives::id::{JobId, NodeId};
 use primitives::kv_block::{self, BLOCK_TOKENS};
 use primitives::node_protocol::{EmbeddingFrame, FinishReason, SignedReceipt, ToNode, TokenFrame};
 
 use super::entry::{Entry, Holder, Phase, Run, Verdict, count};
 use super::{Core, Output, Wake, failed};
-use crate::cell::{Lap, millis};
+use crate::cell::{Lap, instant_ms, millis};
 use crate::job::{EndReason, FailureCode, JobEvent, Outcome};
 use crate::lease::{EndedLease, LeaseOutcome};
 
 /// A lease outlives a silence of this many of its cell's longest usual gaps.
 const STALL_GAPS: f64 = 4.0;
 
+/// A cell rests after so many leases in a row that failed,
+const BREAK_AFTER: u32 = 3;
+/// for so long, and twice as long each time it fails again,
+const BREAK_FOR: TimeDelta = TimeDelta::seconds(1);
+/// so many times.
+const BREAK_DOUBLINGS_MAX: u32 = 6;
+
 impl Core {
     /// A lease is on record: its work is sent.
     pub fn lease_recorded(&mut self, now: DateTime<Utc>, job_id: JobId, epoch: u32) {
         if let Some((holder, lost)) = self.granted(job_id, epoch) {
+            self.time_record(now, job_id);
             let run = self.run(now, job_id, holder);
             if lost {
                 self.fail_over(now, job_id, run, LeaseOutcome::Lost);
@@ -36,6 +44,12 @@ impl Core {
             self.dismiss(&entry);
             self.outputs.push(Output::Event(job_id, failed(FailureCode::LeaseUnrecorded, entry)));
             self.dispatch(now);
+        }
+    }
+
+    fn time_record(&mut self, now: DateTime<Utc>, job_id: JobId) {
+        if let Some(Phase::Granted { at, .. }) = self.jobs.get(&job_id).map(|entry| &entry.phase) {
+            self.record_ms.add(millis(now - *at));
         }
     }
 
@@ -68,6 +82,9 @@ impl Core {
             run.cached_tokens_max = count(cell.sent.send(&entry.job.prompt_blocks) * BLOCK_TOKENS);
         }
         entry.phase = Phase::Running(run);
+        if let Some(cell) = self.fleet.cell_mut(node_id, &entry.job.model) {
+            cell.committed(job_id, instant_ms(run.committed_at));
+        }
         self.timers.set(Wake::Job(job_id), entry.due(&self.settings));
         let message = if entry.job.embed.is_empty() {
             ToNode::Commit { job_id, epoch, work: Box::new(entry.work(run.committed_at)) }
@@ -100,20 +117,24 @@ impl Core {
         run.next_seq += 1;
         if !ids.is_empty() || !text.is_empty() {
             let mut gap_ms = 0.0;
-            self.fleet.measure(run.holder.node_id, &entry.job.model, |measured| {
+            if let Some(cell) = self.fleet.cell_mut(run.holder.node_id, &entry.job.model) {
                 match run.last_token_at {
                     None => {
-                        measured.first_token_ms.add(millis(now - run.committed_at));
+                        cell.measured.first_token_ms.add(millis(now - run.committed_at));
+                        cell.first_token(job_id, instant_ms(now));
                         run.lap = Lap::begin(now);
+                        self.changed.insert(entry.job.model.clone());
                     }
                     Some(last) if !ids.is_empty() => {
-                        measured.gap_ms.add(millis(now - last));
-                        measured.pace.add(&mut run.lap, now, ids.len());
+                        cell.measured.gap_ms.add(millis(now - last));
+                        if let Some(step_ms) = cell.measured.pace.add(&mut run.lap, now, ids.len()) {
+                            cell.measured.curve.learn_step(f64::from(cell.decoding()), step_ms);
+                        }
                     }
                     Some(_) => {}
                 }
-                gap_ms = measured.gap_ms.get().unwrap_or(0.0);
-            });
+                gap_ms = cell.measured.gap_ms.get().unwrap_or(0.0);
+            }
             let patience = chrono::TimeDelta::milliseconds((STALL_GAPS * gap_ms) as i64);
             run.expires_at = now + patience.min(self.settings.first_token_max).max(self.settings.lease_ttl);
             run.last_token_at = Some(now);
@@ -182,7 +203,7 @@ impl Core {
             queue.learn(entry.delivered.len() as u64, now - run.committed_at);
         }
         let honest = if outcome == LeaseOutcome::Done { 1.0 } else { 0.0 };
-        self.rate(&run, &entry.job.model, honest);
+        self.rate(now, &run, &entry.job.model, honest);
         self.outputs.push(Output::End(ended(now, &entry, &run, outcome, receipt)));
         let outcome = Outcome { reason, segments: entry.segments };
         self.outputs.push(Output::Event(job_id, JobEvent::Ended(outcome)));
@@ -247,7 +268,7 @@ impl Core {
         entry.failed_on.push(run.holder.node_id);
         let model = entry.job.model.clone();
         self.outputs.push(Output::End(ended(now, entry, &run, outcome, None)));
-        self.rate(&run, &model, 0.0);
+        self.rate(now, &run, &model, 0.0);
         self.fleet.release(run.holder.node_id, &model, job_id);
         if run.holder.epoch >= self.settings.attempts_max {
             let Some(entry) = self.remove(job_id, false) else { return };
@@ -329,8 +350,17 @@ impl Core {
         Some(entry)
     }
 
-    fn rate(&mut self, run: &Run, model: &str, success: f64) {
-        self.fleet.measure(run.holder.node_id, model, |measured| measured.reliability.add(success));
+    fn rate(&mut self, now: DateTime<Utc>, run: &Run, model: &str, success: f64) {
+        let node_id = run.holder.node_id;
+        let mut failures = 0;
+        self.fleet.measure(node_id, model, |measured| {
+            measured.reliability.add(success);
+            measured.failures = if success > 0.0 { 0 } else { measured.failures.saturating_add(1) };
+            failures = measured.failures;
+        });
+        if failures >= BREAK_AFTER {
+            self.rest(node_id, model, now + BREAK_FOR * (1 << (failures - BREAK_AFTER).min(BREAK_DOUBLINGS_MAX)));
+        }
     }
 }
 

@@ -63,6 +63,7 @@ pub fn job(n: u128) -> Job {
         grade: Grade::Exact,
         class: Class::Interactive,
         deadline: None,
+        step_max: None,
     }
 }
 

@@ -181,6 +181,10 @@ async fn ids_and_text_are_exact_however_the_upstream_tells_them() {
     let lagging = outcome_of([lagging, vec![end("stop"), usage(5, 4)]].concat()).await;
     finished(&lagging, FinishReason::Stop, "\u{4f60}", 3);
     assert_eq!(lagging.ids, [228, 189, 160]);
+    // A control token in the middle counts; one that ends the output does not, whether the manifest names it or not.
+    let control = vec![piece_of("a", &[97]), piece_of("", &[264]), piece_of("b", &[98]), piece_of("", &[263])];
+    let control = outcome_of([control, vec![end("stop"), usage(5, 4)]].concat()).await;
+    assert_eq!((control.ids, control.text.as_str(), control.output_tokens), (vec![97, 264, 98], "ab", 3));
     // Ids of which the first were swallowed.
     let swallowed = outcome_of(vec![piece_of("\u{4f60}", &[160]), end("stop")]).await;
     assert_eq!((swallowed.ids, swallowed.text.as_str()), (vec![228, 189, 160], "\u{4f60}"));

@@ -6,7 +6,7 @@ use crate::sequence::{Frame, Sequence, Stuck, Usage};
 use crate::upstream::chunk::{Chunk, End, Told};
 use crate::upstream::tokenizer::Tokenizer;
 
-/// Tokens that wait for their text at most: no character has more.
+/// Tokens that are kept back at most: no character has more.
 const WAITING_MAX: usize = 64;
 
 /// Why an upstream's output cannot be gone on with.
@@ -63,7 +63,7 @@ impl Output {
         self.ids.extend(chunk.ids);
         self.likely.extend(chunk.logprobs);
         self.text += &chunk.text;
-        for (id, likely) in self.complete(chunk.end.is_some(), tokenizer)? {
+        for (id, likely) in self.complete(chunk.end, tokenizer)? {
             if self.sequence.finished().is_none() {
                 give(self.sequence.take(id, likely, tokenizer.words())?);
             }
@@ -107,22 +107,39 @@ impl Output {
     }
 
     /// The tokens that can be given now, and how likely they were.
-    fn complete(&mut self, last: bool, tokenizer: &Tokenizer) -> Result<Vec<(u32, Option<TokenLogprobs>)>, Broken> {
-        if let Some(id) = self.ids.iter().find(|id| **id as usize >= tokenizer.words().len()) {
+    ///
+    /// Control tokens at the end are kept back until more comes: an engine may end an output with a token that the manifest
+    /// does not name as an end, and such a token is neither given nor counted.
+    fn complete(
+        &mut self,
+        end: Option<End>,
+        tokenizer: &Tokenizer,
+    ) -> Result<Vec<(u32, Option<TokenLogprobs>)>, Broken> {
+        let words = tokenizer.words();
+        if let Some(id) = self.ids.iter().find(|id| **id as usize >= words.len()) {
             return Err(Broken::UnknownToken(*id));
         }
         let bytes = tokenizer.bytes(&self.ids);
         let waits = bytes.len() > self.text.len() && bytes.starts_with(self.text.as_bytes());
-        if waits && !last && self.ids.len() <= WAITING_MAX {
+        if waits && end.is_none() && self.ids.len() <= WAITING_MAX {
             return Ok(Vec::new());
         }
         let text = std::mem::take(&mut self.text);
-        let (told, likely) = (std::mem::take(&mut self.ids), std::mem::take(&mut self.likely));
+        let (mut told, mut likely) = (std::mem::take(&mut self.ids), std::mem::take(&mut self.likely));
+        if end == Some(End::Stop) || (end.is_none() && told.len() <= WAITING_MAX) {
+            let kept = |id: &&u32| words.piece(**id).is_empty() && !words.ends(**id);
+            let silent = told.iter().rev().take_while(kept).count();
+            let (ids, rest) = (told.split_off(told.len() - silent), likely.len().saturating_sub(silent));
+            let their_likely = likely.split_off(rest);
+            if end.is_none() {
+                (self.ids, self.likely) = (ids, their_likely);
+            }
+        }
         let make_the_text = waits || String::from_utf8_lossy(&bytes) == text;
         let ids = if make_the_text { told } else { tokenizer.encode(&text).ok_or(Broken::Text)? };
         let Some(top) = self.logprobs else { return Ok(ids.into_iter().map(|id| (id, None)).collect()) };
         // A token that ends the output is not given, and need not be told of.
-        let shown = ids.iter().filter(|id| !tokenizer.words().ends(**id)).count();
+        let shown = ids.iter().filter(|id| !words.ends(**id)).count();
         if likely.len() < shown || likely.iter().zip(&ids).any(|(told, id)| told.drawn.id != *id) {
             return Err(Broken::Logprobs);
         }

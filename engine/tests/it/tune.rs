@@ -27,7 +27,7 @@ fn the_best_is_one_that_was_kept_and_everything_tried_is_told() {
     let (heard, tuning) = search(Duration::from_secs(4));
     assert!(!heard.is_empty());
     assert_eq!(heard.len(), tuning.tried.len());
-    let kept = tuning.tried.iter().filter(|tried| tried.kept).map(|tried| tried.settings);
-    assert!(tuning.best == tuning.default || kept.last() == Some(tuning.best), "{tuning:?}");
+    let mut kept = tuning.tried.iter().filter(|tried| tried.kept).map(|tried| tried.settings);
+    assert!(tuning.best == tuning.default || kept.next_back() == Some(tuning.best), "{tuning:?}");
     assert!(tuning.ratio >= 1.0);
 }

@@ -34,7 +34,8 @@ pub struct Plan {
     pub streams: usize,
     /// Callers beside the one that is not batched, each asking once a round.
     pub callers: usize,
-    /// Requests a round that come by chance: at 0.8 of what the one that is not batched can do, and at the declared load.
+    /// Requests a round that come by chance: at 0.8 of what the one that is not batched can do, of which the first quarter only makes the
+    /// queue what it is in the long run; and at the declared load.
     pub arrivals: usize,
     pub declared_arrivals: usize,
     /// Whether the alignment is measured as a certificate needs it.
@@ -68,7 +69,7 @@ impl Plan {
             joining: 2_048,
             streams: 4,
             callers: 16,
-            arrivals: 12,
+            arrivals: 48,
             declared_arrivals: 40,
             aligns: true,
         }
@@ -85,7 +86,7 @@ impl Plan {
             session_prompt: 256,
             turns: 2,
             callers: 8,
-            arrivals: 6,
+            arrivals: 20,
             declared_arrivals: 12,
             aligns: false,
             ..Self::full()

@@ -157,7 +157,8 @@ impl Run {
         for (side, server) in &servers {
             let mut writer = Writer::new(&plan, round, 500);
             let answers = scene::arriving(server, &mut writer, plan.arrivals, COMPARED * most).await?;
-            let latencies = answers.iter().map(|answer| milliseconds(answer.latency())).collect();
+            let lasting = answers.iter().skip(answers.len() / 4);
+            let latencies = lasting.map(|answer| milliseconds(answer.latency())).collect();
             self.add(round, "median latency, ms", *side, middle(latencies).unwrap_or_default());
         }
         if let Some((_, server)) = servers.iter().find(|(side, _)| *side == Side::Ours) {

@@ -42,7 +42,7 @@ use crate::presence::{self, Presence};
 use crate::queue::{Queue, Ticket};
 use crate::standing::Standing;
 use crate::{Refused, Settings};
-use entry::{Entry, Phase};
+use entry::{Entry, LastWord, Phase};
 use timers::Timers;
 
 /// Something to be done outside, in order.
@@ -133,6 +133,7 @@ impl Core {
             vectors: 0,
             dimensions: 0,
             segments: Vec::new(),
+            last_word: None,
         };
         self.timers.set(Wake::Job(job_id), entry.due(&self.settings));
         self.jobs.insert(job_id, entry);
@@ -211,8 +212,8 @@ impl Core {
             FromNode::Decline { job_id, epoch, .. } => self.decline(now, node_id, job_id, epoch),
             FromNode::Tokens(frame) => self.tokens(now, node_id, frame),
             FromNode::Embedding(frame) => self.vector(now, node_id, frame),
-            FromNode::Finished { reason, cached_tokens, receipt } => {
-                self.finished(now, node_id, reason, cached_tokens, *receipt);
+            FromNode::Finished { reason, frames, cached_tokens, receipt } => {
+                self.finished(now, node_id, LastWord { reason, frames, cached_tokens, receipt: *receipt });
             }
             FromNode::Failed { job_id, epoch, .. } => self.give_up(now, node_id, job_id, epoch, LeaseOutcome::Failed),
             FromNode::Goodbye => self.goodbye(now, node_id),
@@ -350,9 +351,9 @@ impl Core {
         let Some(node) = self.fleet.node_mut(node_id) else { return };
         node.hear(&load, instant_ms(now));
         node.load = Load { models: Vec::new(), ..load };
-        // Before its first token a job shows no other sign of life; after it, only tokens count.
+        // Before its first token a job shows no other sign of life; after it, or once all was sent, only frames count.
         for job_id in &node.jobs {
-            if let Some(Phase::Running(run)) = self.jobs.get_mut(job_id).map(|entry| &mut entry.phase)
+            if let Some(Entry { phase: Phase::Running(run), last_word: None, .. }) = self.jobs.get_mut(job_id)
                 && run.last_token_at.is_none()
             {
                 run.expires_at = now + self.settings.lease_ttl;
@@ -406,7 +407,9 @@ impl Core {
             Phase::Granted { .. } => self.fail(now, job_id, FailureCode::LeaseUnrecorded),
             Phase::Running(run) => {
                 let holder = run.holder;
-                self.give_up(now, holder.node_id, job_id, holder.epoch, LeaseOutcome::Stalled);
+                let all_sent = entry.last_word.is_some();
+                let outcome = if all_sent { LeaseOutcome::Broken } else { LeaseOutcome::Stalled };
+                self.give_up(now, holder.node_id, job_id, holder.epoch, outcome);
             }
         }
     }

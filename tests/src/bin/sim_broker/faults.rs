@@ -1,9 +1,10 @@
 //! What goes wrong on purpose: machines that crash or stall, a network that drops, doubles and reorders, nodes that lie
 //! about their work, their clocks and their chips.
 
-use primitives::node_protocol::{FromNode, Outlook};
+use primitives::node_protocol::FromNode;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha20Rng;
+use tests::lies;
 
 /// How often each thing happens.
 #[derive(Clone, Copy, Debug)]
@@ -63,31 +64,10 @@ impl Chaos {
         copies
     }
 
-    /// What a liar says instead: more than it did, of another lease, frames that it did not send, an output that claims too much,
-    /// times of another clock, or hardware that it does not have.
+    /// What a liar says instead.
     pub fn twist(&mut self, node: usize, message: &mut FromNode) {
-        if !node.is_multiple_of(self.faults.liar_every) || !self.random.random_bool(self.faults.lie) {
-            return;
-        }
-        let way = self.random.random_range(0..3_u32);
-        match message {
-            FromNode::Tokens(frame) if way == 0 => frame.epoch += 1,
-            FromNode::Tokens(frame) if way == 1 => frame.seq += 1,
-            FromNode::Tokens(frame) => frame.text = "x".repeat(1 << 20),
-            FromNode::Finished { frames, cached_tokens, receipt, .. } => {
-                *cached_tokens = u32::MAX;
-                (receipt.receipt.first_token_ms, receipt.receipt.total_ms) = (u32::MAX, 0);
-                receipt.receipt.output_tokens += 1_000;
-                receipt.receipt.epoch += u32::from(way == 0);
-                *frames += u32::from(way == 1);
-            }
-            FromNode::Heartbeat(load) => {
-                for model in &mut load.models {
-                    model.slots = Some(u32::MAX);
-                    model.outlook = model.outlook.map(|outlook| Outlook { prompt_token_us: 1, ..outlook });
-                }
-            }
-            _ => {}
+        if node.is_multiple_of(self.faults.liar_every) && self.random.random_bool(self.faults.lie) {
+            lies::twist(message, self.random.random_range(0..3));
         }
     }
 

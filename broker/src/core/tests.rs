@@ -535,6 +535,30 @@ fn a_full_queue_says_when_to_come_back() {
 }
 
 #[test]
+fn a_job_that_no_slot_is_free_for_in_time_is_refused_with_when_one_is() {
+    let mut world = World::with_nodes(&[(1, 1)]);
+    world.submit(job(1)).unwrap();
+    world.accept(1, 1, 1);
+    world.receive(1, tokens(1, 1, 0, &[10]));
+    world.pass(2_000, &[1]);
+    world.receive(1, tokens(1, 1, 1, &[11]));
+    world.pass(2_000, &[1]);
+    world.receive(1, finished(node(1), 1, 1, 2, &[10, 11]));
+    world.submit(job(2)).unwrap();
+    world.accept(1, 2, 1);
+    world.receive(1, tokens(2, 1, 0, &[10]));
+    let within = |n, s| Job { deadline: Some(world.now + TimeDelta::seconds(s)), ..job(n) };
+    let (hasty, patient) = (within(3, 2), within(4, 20));
+    match world.submit(hasty) {
+        Err(Refused::Late { retry_after, .. }) => {
+            assert_eq!(retry_after.as_secs(), 3, "four seconds a job, and 1.7 s of time")
+        }
+        other => panic!("{other:?}"),
+    }
+    world.submit(patient).unwrap();
+}
+
+#[test]
 fn interactive_jobs_go_before_batch_jobs() {
     let mut world = World::with_nodes(&[(1, 1)]);
     world.submit(job(1)).unwrap();

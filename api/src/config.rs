@@ -102,6 +102,9 @@ pub struct Serve {
     /// The limits of each tenant.
     #[command(flatten)]
     pub limits: Limits,
+    /// An interactive request is refused when no node could begin its answer so soon. *Units*: ms.
+    #[arg(long, env = "TOKENGRID_FIRST_TOKEN_MS_MAX", default_value_t = 30_000, value_parser = clap::value_parser!(u32).range(100..=3_600_000))]
+    pub first_token_ms_max: u32,
     /// Mail.
     #[command(flatten)]
     pub mail: Mail,

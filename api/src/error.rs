@@ -83,6 +83,14 @@ pub enum Error {
         /// When the next request can pass.
         retry_after: Duration,
     },
+    /// Nodes can do it, and have too much to do to begin it in time.
+    #[error("{reason} Try again in {} seconds, when one should be able to.", .retry_after.as_secs().max(1))]
+    Overloaded {
+        /// Why, as a sentence.
+        reason: String,
+        /// When one should be able to.
+        retry_after: Duration,
+    },
     /// No node can do it now.
     #[error("{reason} Try again in {} seconds.", .retry_after.as_secs().max(1))]
     Unavailable {
@@ -136,6 +144,7 @@ impl Error {
             Self::IdempotencyConflict => "idempotency_conflict",
             Self::Conflict(_) => "conflict",
             Self::RateLimited { .. } => "rate_limited",
+            Self::Overloaded { .. } => "overloaded",
             Self::Unavailable { .. } => "unavailable",
             Self::JobFailed(_) => "job_failed",
             Self::Internal(_) => "internal",
@@ -152,7 +161,7 @@ impl Error {
             Self::InsufficientFunds { .. } => 402,
             Self::BodyTooLarge(_) => 413,
             Self::IdempotencyConflict | Self::Conflict(_) => 409,
-            Self::RateLimited { .. } => 429,
+            Self::RateLimited { .. } | Self::Overloaded { .. } => 429,
             Self::Unavailable { .. } | Self::JobFailed(_) => 503,
             Self::Internal(_) => 500,
         }
@@ -172,7 +181,9 @@ impl Error {
     /// When to try again, where trying again can help.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::RateLimited { retry_after, .. } | Self::Unavailable { retry_after, .. } => Some(*retry_after),
+            Self::RateLimited { retry_after, .. }
+            | Self::Overloaded { retry_after, .. }
+            | Self::Unavailable { retry_after, .. } => Some(*retry_after),
             _ => None,
         }
     }

@@ -19,7 +19,7 @@ use billing::{Charge, Counts};
 use broker::job::{Class, Job, JobRecord, NewJob};
 use broker::model::{Model, ModelKind};
 use broker::{Broker, JobStream, Refused};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use ledger::{Hold, JobHold, Replica, Writer};
 use primitives::certificate::Grade;
 use primitives::clock::Clock;
@@ -128,6 +128,7 @@ pub struct Inference {
     limiter: Limiter,
     catalogue: Catalogue,
     salts: CacheSalts,
+    first_token_max: TimeDelta,
     jobs: TaskTracker,
     running: Arc<Mutex<HashMap<JobId, CancellationToken>>>,
     // The program's runtime: a job outlives the HTTP worker that took it.
@@ -152,6 +153,8 @@ pub struct Parts {
     pub catalogue: Catalogue,
     /// What stands for tenants in caches.
     pub salts: CacheSalts,
+    /// The first token of an interactive job is wanted so soon after its request.
+    pub first_token_max: TimeDelta,
 }
 
 /// A job admitted and priced.
@@ -185,7 +188,7 @@ impl Tariff {
 impl Inference {
     /// Over running parts; call it inside the runtime that jobs are to live on.
     pub fn new(parts: Parts) -> Self {
-        let Parts { pool, clock, ids, replica, broker, limiter, catalogue, salts } = parts;
+        let Parts { pool, clock, ids, replica, broker, limiter, catalogue, salts, first_token_max } = parts;
         Self {
             pool,
             clock,
@@ -196,6 +199,7 @@ impl Inference {
             limiter,
             catalogue,
             salts,
+            first_token_max,
             jobs: TaskTracker::new(),
             running: Arc::default(),
             runtime: Handle::current(),
@@ -391,7 +395,7 @@ impl Inference {
                     pays_prompt: job.first_job_id.is_none(),
                     grade: job.grade,
                     class: job.class,
-                    deadline: None,
+                    deadline: self.deadline(job),
                     step_max: None,
                 });
                 streams.push(submitted.await?);
@@ -410,8 +414,13 @@ impl Inference {
         Ok(holds.into_iter().zip(streams).collect())
     }
 
+    /// When a job's first token is wanted, if somebody waits for it.
+    fn deadline(&self, job: &NewJob) -> Option<DateTime<Utc>> {
+        (job.class == Class::Interactive).then(|| job.received_at + self.first_token_max)
+    }
+
     async fn hold(&self, job: &NewJob) -> Result<Hold, Error> {
-        let expires_at = job.received_at + chrono::TimeDelta::minutes(HOLD_MINUTES);
+        let expires_at = job.received_at + TimeDelta::minutes(HOLD_MINUTES);
         // A free job holds the least there is, so that its end is in the books as well.
         let amount = job.hold.max(Nanos(1));
         let NewJob { job_id, tenant_id, currency, .. } = *job;
@@ -499,11 +508,12 @@ fn output_limit(entry: &Entry, request: &Request, prompt_tokens: usize) -> Resul
 
 impl From<Refused> for Error {
     fn from(refused: Refused) -> Self {
-        let retry_after = match &refused {
-            Refused::QueueFull { retry_after, .. } | Refused::Late { retry_after, .. } => *retry_after,
-            _ => std::time::Duration::from_secs(5),
-        };
-        Self::Unavailable { reason: format!("{refused}."), retry_after }
+        let reason = format!("{refused}.");
+        match refused {
+            Refused::Late { retry_after, .. } => Self::Overloaded { reason, retry_after },
+            Refused::QueueFull { retry_after, .. } => Self::Unavailable { reason, retry_after },
+            _ => Self::Unavailable { reason, retry_after: std::time::Duration::from_secs(5) },
+        }
     }
 }
 

@@ -11,6 +11,7 @@ use actix_web::web::{self, Data};
 use actix_web::{App, HttpResponse, HttpServer};
 use anyhow::{Context, bail};
 use broker::{Broker, BrokerTask};
+use chrono::TimeDelta;
 use ledger::{Pace, Replica, ReplicaTask, SHARD, proof};
 use primitives::clock::Clock;
 use primitives::id::Ids;
@@ -127,6 +128,7 @@ impl ControlPlane {
             limiter,
             catalogue: catalogue.clone(),
             salts: CacheSalts::new(config.secret.clone()),
+            first_token_max: TimeDelta::milliseconds(config.first_token_ms_max.into()),
         });
         let supply = Supply::new(pool.clone(), clock.clone(), ids.clone(), broker.clone(), config.market.rules());
         let worker = Worker::start(pool.clone(), clock.clone(), identity.clone(), supply.clone(), replica.clone());

@@ -117,7 +117,14 @@ impl Cell {
         let (turn, curve) = (self.turn(now_ms, record_ms), &self.measured.curve);
         let start_ms = curve.prompt_ms(0.0, turn.batch);
         let token_ms = (curve.prompt_ms(1_000.0, turn.batch) - start_ms).max(0.0) / 1_000.0;
-        Lane { free_ms: turn.begins_ms, start_ms, token_ms, back_ms: curve.trip_ms() / 2.0 }
+        Lane {
+            free_ms: turn.begins_ms,
+            start_ms,
+            token_ms,
+            back_ms: curve.trip_ms() / 2.0,
+            slots_free: self.capacity.saturating_sub(self.in_flight),
+            slots: self.capacity,
+        }
     }
 
     /// True when one more sequence would get its tokens as quickly as it wants, as far as is known.

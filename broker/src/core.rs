@@ -39,10 +39,10 @@ use crate::job::{Class, EndReason, FailureCode, Job, JobEvent, Outcome};
 use crate::lease::{EndedLease, GrantedLease, LeaseOutcome};
 use crate::node::{NodeSession, NodeSnapshot};
 use crate::presence::{self, Presence};
-use crate::queue::{Queue, Ticket};
+use crate::queue::{Queue, Ticket, Work};
 use crate::standing::Standing;
 use crate::{Refused, Settings};
-use entry::{Entry, Phase};
+use entry::{Entry, LastWord, Phase};
 use timers::Timers;
 
 /// Something to be done outside, in order.
@@ -133,6 +133,7 @@ impl Core {
             vectors: 0,
             dimensions: 0,
             segments: Vec::new(),
+            last_word: None,
         };
         self.timers.set(Wake::Job(job_id), entry.due(&self.settings));
         self.jobs.insert(job_id, entry);
@@ -211,8 +212,8 @@ impl Core {
             FromNode::Decline { job_id, epoch, .. } => self.decline(now, node_id, job_id, epoch),
             FromNode::Tokens(frame) => self.tokens(now, node_id, frame),
             FromNode::Embedding(frame) => self.vector(now, node_id, frame),
-            FromNode::Finished { reason, cached_tokens, receipt } => {
-                self.finished(now, node_id, reason, cached_tokens, *receipt);
+            FromNode::Finished { reason, frames, cached_tokens, receipt } => {
+                self.finished(now, node_id, LastWord { reason, frames, cached_tokens, receipt: *receipt });
             }
             FromNode::Failed { job_id, epoch, .. } => self.give_up(now, node_id, job_id, epoch, LeaseOutcome::Failed),
             FromNode::Goodbye => self.goodbye(now, node_id),
@@ -296,13 +297,12 @@ impl Core {
     ///
     /// *Errors*: late, when no cell could begin it in time after all that waits, or another's chance would be lost to a longer job.
     fn weigh(&mut self, now: DateTime<Utc>, job: &Job, ticket: &mut Ticket) -> Result<(), Refused> {
-        if job.deadline.is_none() || job.class != Class::Interactive {
-            return Ok(());
-        }
+        let Some(wanted_at) = job.deadline.filter(|_| job.class == Class::Interactive) else { return Ok(()) };
         let (now_ms, record_ms) = (instant_ms(now), self.record_ms());
         let cells = self.fleet.candidates(&job.model, self.decisions);
-        let fitting =
-            cells.filter(|(_, cell)| u64::from(cell.context_tokens) >= job.tokens_needed() && cell.grade >= job.grade);
+        let fitting = cells.filter(|(_, cell)| {
+            u64::from(cell.context_tokens) >= job.tokens_needed() && cell.grade >= job.grade && cell.capacity > 0
+        });
         let (mut lanes, mut cached) = (Vec::new(), 0);
         for (_, cell) in fitting.filter(|(_, cell)| cell.keeps_pace(job.step_max)) {
             cached = cached.max(cell.held.cached_tokens(&job.prompt_blocks));
@@ -316,7 +316,8 @@ impl Core {
         if let Some(queue) = self.queues.get_mut(&job.model) {
             queue.drains_at(speed / shown);
         }
-        ticket.work_tokens = Some(job.prompt.len().saturating_sub(cached).max(1) as f64);
+        let tokens = job.prompt.len().saturating_sub(cached).max(1) as f64;
+        ticket.work = Some(Work { tokens, wanted_at });
         let late_by = self.queues.get(&job.model).and_then(|queue| queue.late_by(ticket, now, &lanes));
         late_by.map_or(Ok(()), |late_ms| {
             let retry_after = Duration::from_secs((late_ms / 1_000.0).ceil().clamp(1.0, 3_600.0) as u64);
@@ -350,9 +351,9 @@ impl Core {
         let Some(node) = self.fleet.node_mut(node_id) else { return };
         node.hear(&load, instant_ms(now));
         node.load = Load { models: Vec::new(), ..load };
-        // Before its first token a job shows no other sign of life; after it, only tokens count.
+        // Before its first token a job shows no other sign of life; after it, or once all was sent, only frames count.
         for job_id in &node.jobs {
-            if let Some(Phase::Running(run)) = self.jobs.get_mut(job_id).map(|entry| &mut entry.phase)
+            if let Some(Entry { phase: Phase::Running(run), last_word: None, .. }) = self.jobs.get_mut(job_id)
                 && run.last_token_at.is_none()
             {
                 run.expires_at = now + self.settings.lease_ttl;
@@ -406,7 +407,9 @@ impl Core {
             Phase::Granted { .. } => self.fail(now, job_id, FailureCode::LeaseUnrecorded),
             Phase::Running(run) => {
                 let holder = run.holder;
-                self.give_up(now, holder.node_id, job_id, holder.epoch, LeaseOutcome::Stalled);
+                let all_sent = entry.last_word.is_some();
+                let outcome = if all_sent { LeaseOutcome::Broken } else { LeaseOutcome::Stalled };
+                self.give_up(now, holder.node_id, job_id, holder.epoch, outcome);
             }
         }
     }

@@ -49,8 +49,8 @@ pub(crate) struct Ticket {
     pub output_estimate: u64,
     /// It has begun and goes before all that have not.
     pub ahead: bool,
-    /// Tokens of its prompt that not even the best cell's cache holds, if it has a deadline to make.
-    pub work_tokens: Option<f64>,
+    /// What it needs before its deadline, if it has one to make.
+    pub work: Option<Work>,
     /// Its deadline cannot be made any more: it goes behind all that can.
     pub late: bool,
     /// A job with a deadline that has not begun by then is given up.
@@ -67,6 +67,15 @@ impl Ticket {
     }
 }
 
+/// What has to be computed until when.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Work {
+    /// Of the prompt, what not even the best cell's cache holds.
+    pub tokens: f64,
+    /// When the first token is wanted.
+    pub wanted_at: DateTime<Utc>,
+}
+
 /// A cell as a job that comes now sees it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Lane {
@@ -78,6 +87,10 @@ pub(crate) struct Lane {
     pub token_ms: f64,
     /// The way back of a first token. *Units*: ms.
     pub back_ms: f64,
+    /// Jobs that it could take now.
+    pub slots_free: u32,
+    /// Jobs that it may have at once.
+    pub slots: u32,
 }
 
 type Places = BTreeMap<(DateTime<Utc>, JobId), Ticket>;
@@ -89,7 +102,7 @@ pub(crate) struct Queue {
     /// Late jobs, by deadline.
     late: Places,
     /// Jobs with a deadline that they can still make, the earliest first.
-    due: BTreeMap<(DateTime<Utc>, JobId), f64>,
+    due: BTreeMap<(DateTime<Utc>, JobId), Work>,
     shares: BTreeMap<TenantId, Share>,
     /// Tenants with waiting jobs by how little they were served, for each class.
     ready: [BTreeSet<(u64, TenantId)>; 2],
@@ -150,23 +163,25 @@ impl Queue {
     ///
     /// *Source*: J. M. Moore, 1968: by deadline, and where one must be given up, the longest.
     pub fn late_by(&self, ticket: &Ticket, now: DateTime<Utc>, lanes: &[Lane]) -> Option<f64> {
-        let own = ticket.work_tokens?;
-        let place = (ticket.due, ticket.job_id);
-        let mut lanes = lanes.to_vec();
-        for tokens in self.due.range(..place).map(|(_, tokens)| *tokens).take(LOOK_DUE_MAX) {
-            lay(&mut lanes, tokens);
+        let own = ticket.work?;
+        let place = ticket.place();
+        let mut lanes = Lanes::new(lanes, self.job_ms.get());
+        for work in self.due.range(..place).map(|(_, work)| work).take(LOOK_DUE_MAX) {
+            lanes.lay(work.tokens);
         }
         let mut without = lanes.clone();
-        let late = |first_ms: f64, due: DateTime<Utc>| first_ms - DOOR_SHARE * millis(due - now);
-        let own_late = late(lay(&mut lanes, own), ticket.due);
+        let late = |first_ms: f64, wanted_at: DateTime<Utc>| first_ms - DOOR_SHARE * millis(wanted_at - now);
+        let own_late = late(lanes.lay(own.tokens), own.wanted_at);
         if own_late > 0.0 {
             return Some(own_late);
         }
-        self.due.range(place..).take(LOOK_DUE_MAX).find_map(|((due, _), tokens)| {
-            let (before, after) = (late(lay(&mut without, *tokens), *due), late(lay(&mut lanes, *tokens), *due));
-            (*tokens < own && before <= 0.0 && after > 0.0).then_some(after)
+        self.due.range(place..).take(LOOK_DUE_MAX).find_map(|(_, work)| {
+            let before = late(without.lay(work.tokens), work.wanted_at);
+            let after = late(lanes.lay(work.tokens), work.wanted_at);
+            (work.tokens < own.tokens && before <= 0.0 && after > 0.0).then_some(after)
         })
     }
+
     /// The cells compute so many tokens together. *Units*: prompt tokens a ms.
     pub fn drains_at(&mut self, speed: f64) {
         self.window = (speed * WINDOW_MS) as u64;
@@ -205,7 +220,7 @@ impl Queue {
             prompt_tokens: job.prompt.len() as u64,
             output_estimate: expected.min(u64::from(job.output_tokens_max)),
             ahead: false,
-            work_tokens: None,
+            work: None,
             late: false,
             ends_at: job.deadline.map(|deadline| now + (deadline - now).max(TimeDelta::zero()) * GIVEN_UP_AFTER),
         }
@@ -237,7 +252,7 @@ impl Queue {
     fn near_by_deadline(&self, class: Class) -> Vec<&Ticket> {
         let near = self.near(class).filter_map(|tenant| self.shares.get(tenant));
         let tickets = near.flat_map(|share| share.waiting[class as usize].values().take(LOOK_TENANT_MAX));
-        let mut tickets: Vec<&Ticket> = tickets.filter(|ticket| ticket.work_tokens.is_some()).collect();
+        let mut tickets: Vec<&Ticket> = tickets.filter(|ticket| ticket.work.is_some()).collect();
         tickets.sort_by_key(|ticket| ticket.place());
         tickets
     }
@@ -250,7 +265,7 @@ impl Queue {
             .filter_map(move |(counter, tenant)| Some((counter - nearest <= self.window, self.shares.get(tenant)?)));
         tenants.flat_map(move |(near, share)| {
             let tickets = share.waiting[class as usize].values().take(LOOK_TENANT_MAX);
-            tickets.filter(move |ticket| !(near && ticket.work_tokens.is_some()))
+            tickets.filter(move |ticket| !(near && ticket.work.is_some()))
         })
     }
 
@@ -329,7 +344,7 @@ impl Queue {
     fn enter(&mut self, ticket: Ticket) {
         self.jobs += 1;
         self.prompt_tokens += ticket.prompt_tokens;
-        if let Some(work) = ticket.work_tokens.filter(|_| !ticket.ahead && !ticket.late) {
+        if let Some(work) = ticket.work.filter(|_| !ticket.ahead && !ticket.late) {
             self.due.insert(ticket.place(), work);
         }
         if ticket.ahead {
@@ -346,7 +361,7 @@ impl Queue {
     fn leave(&mut self, ticket: &Ticket) {
         self.jobs -= 1;
         self.prompt_tokens -= ticket.prompt_tokens;
-        if ticket.work_tokens.is_some() && !ticket.ahead && !ticket.late {
+        if ticket.work.is_some() && !ticket.ahead && !ticket.late {
             self.due.remove(&ticket.place());
         }
         if ticket.ahead {
@@ -384,15 +399,38 @@ impl Queue {
     }
 }
 
-/// Gives a prompt to the lane that ends it first; tells when its first token is here. *Units*: ms from now.
-fn lay(lanes: &mut [Lane], tokens: f64) -> f64 {
-    let here = |lane: &Lane| lane.free_ms + lane.start_ms + tokens * lane.token_ms + lane.back_ms;
-    let quickest = lanes.iter_mut().min_by(|one, other| here(one).total_cmp(&here(other)));
-    quickest.map_or(f64::MAX, |lane| {
-        let here_ms = here(lane);
+/// Cells, and what is laid out over them.
+#[derive(Clone, Debug)]
+struct Lanes {
+    lanes: Vec<Lane>,
+    /// When each one's next slot is free. *Units*: ms from now.
+    slot_ms: Vec<f64>,
+    /// What a job takes in its slot, by those that ended; unknown before the first, and then no slot is waited for. *Units*: ms.
+    job_ms: f64,
+}
+
+impl Lanes {
+    fn new(lanes: &[Lane], job_ms: Option<f64>) -> Self {
+        let job_ms = job_ms.unwrap_or(0.0);
+        let slot_ms = |lane: &Lane| if lane.slots_free > 0 { 0.0 } else { job_ms / f64::from(lane.slots.max(1)) };
+        Self { lanes: lanes.to_vec(), slot_ms: lanes.iter().map(slot_ms).collect(), job_ms }
+    }
+
+    /// Gives a prompt to the lane that ends it first; tells when its first token is here. *Units*: ms from now.
+    fn lay(&mut self, tokens: f64) -> f64 {
+        let here = |(lane, slot_ms): (&Lane, &f64)| {
+            lane.free_ms.max(*slot_ms) + lane.start_ms + tokens * lane.token_ms + lane.back_ms
+        };
+        let each = self.lanes.iter().zip(&self.slot_ms).map(here).enumerate();
+        let Some((place, here_ms)) = each.min_by(|one, other| one.1.total_cmp(&other.1)) else { return f64::MAX };
+        let (lane, slot_ms) = (&mut self.lanes[place], &mut self.slot_ms[place]);
         lane.free_ms = here_ms - lane.back_ms;
+        lane.slots_free = lane.slots_free.saturating_sub(1);
+        if lane.slots_free == 0 {
+            *slot_ms += self.job_ms / f64::from(lane.slots.max(1));
+        }
         here_ms
-    })
+    }
 }
 
 #[cfg(test)]
@@ -412,7 +450,7 @@ mod tests {
             prompt_tokens: 100,
             output_estimate: 50,
             ahead: false,
-            work_tokens: None,
+            work: None,
             late: false,
             ends_at: None,
         }
@@ -571,7 +609,8 @@ mod tests {
     }
 
     fn due(n: u128, tenant: u128, due_s: i64, tokens: f64) -> Ticket {
-        Ticket { work_tokens: Some(tokens), ..ticket(n, tenant, due_s) }
+        let ticket = ticket(n, tenant, due_s);
+        Ticket { work: Some(Work { tokens, wanted_at: ticket.due }), ..ticket }
     }
 
     #[test]
@@ -603,7 +642,8 @@ mod tests {
     }
 
     /// One cell that computes a token in a ms.
-    const LANE: Lane = Lane { free_ms: 0.0, start_ms: 0.0, token_ms: 1.0, back_ms: 0.0 };
+    const LANE: Lane =
+        Lane { free_ms: 0.0, start_ms: 0.0, token_ms: 1.0, back_ms: 0.0, slots_free: 1_000, slots: 1_000 };
 
     #[test]
     fn there_is_room_for_a_job_that_can_be_begun_after_those_due_earlier() {
@@ -621,17 +661,37 @@ mod tests {
         let mut queue = Queue::new();
         queue.push(due(1, 1, 2, 500.0));
         let now = DateTime::UNIX_EPOCH;
-        assert!(
-            queue
-                .late_by(&Ticket { due: now + TimeDelta::milliseconds(1_900), ..due(2, 1, 0, 1_500.0) }, now, &[LANE])
-                .is_some()
-        );
+        let in_1_900_ms = |tokens| {
+            let due = now + TimeDelta::milliseconds(1_900);
+            Ticket { due, work: Some(Work { tokens, wanted_at: due }), ..ticket(2, 1, 0) }
+        };
+        assert!(queue.late_by(&in_1_900_ms(1_500.0), now, &[LANE]).is_some());
         queue.remove(&due(1, 1, 2, 500.0));
         queue.push(due(1, 1, 2, 1_600.0));
-        assert_eq!(
-            queue.late_by(&Ticket { due: now + TimeDelta::milliseconds(1_900), ..due(2, 1, 0, 1_000.0) }, now, &[LANE]),
-            None
-        );
+        assert_eq!(queue.late_by(&in_1_900_ms(1_000.0), now, &[LANE]), None);
+    }
+
+    #[test]
+    fn a_cell_whose_slots_are_taken_is_waited_for_as_long_as_jobs_take() {
+        let now = DateTime::UNIX_EPOCH;
+        let full = Lane { slots_free: 0, slots: 2, ..LANE };
+        let mut queue = Queue::new();
+        assert_eq!(queue.late_by(&due(1, 1, 1, 10.0), now, &[full]), None, "nobody knows yet how long a job takes");
+        queue.learn(10, TimeDelta::seconds(4));
+        let late = |queue: &Queue, lane: Lane, s| queue.late_by(&due(9, 9, s, 10.0), now, &[lane]);
+        assert_eq!(late(&queue, full, 1), Some(2_010.0 - 850.0), "a slot of two is free every two seconds");
+        assert_eq!(late(&queue, Lane { slots_free: 1, ..full }, 1), None);
+        queue.push(due(1, 1, 1, 10.0));
+        assert!(late(&queue, Lane { slots_free: 1, ..full }, 2).is_some(), "another takes the free one before it");
+        assert_eq!(late(&queue, Lane { slots_free: 1, ..full }, 3), None);
+    }
+
+    #[test]
+    fn a_deadline_beyond_the_ageing_is_the_deadline() {
+        let queue = Queue::new();
+        let now = DateTime::UNIX_EPOCH;
+        let patient = Ticket { due: now + TimeDelta::seconds(10), ..due(1, 1, 60, 30_000.0) };
+        assert_eq!(queue.late_by(&patient, now, &[LANE]), None);
     }
 
     #[test]

@@ -123,7 +123,7 @@ impl Peer {
             .await;
     }
 
-    async fn finish(&self, job_id: JobId, epoch: u32, ids: &[u32]) {
+    async fn finish(&self, job_id: JobId, epoch: u32, frames: u32, ids: &[u32]) {
         let receipt = Receipt {
             job_id,
             epoch,
@@ -136,7 +136,7 @@ impl Peer {
         };
         let signature = hex::encode(self.key.sign(&receipt.signed_bytes()).to_bytes());
         let receipt = Box::new(SignedReceipt { receipt, signature });
-        self.link.send(FromNode::Finished { reason: FinishReason::Stop, cached_tokens: 0, receipt }).await;
+        self.link.send(FromNode::Finished { reason: FinishReason::Stop, frames, cached_tokens: 0, receipt }).await;
     }
 }
 
@@ -172,7 +172,7 @@ async fn a_job_streams_and_its_lease_is_on_record(pool: PgPool) {
 
     peer.tokens(id, epoch, 0, &[10]).await;
     peer.tokens(id, epoch, 1, &[11]).await;
-    peer.finish(id, epoch, &[10, 11]).await;
+    peer.finish(id, epoch, 2, &[10, 11]).await;
     let (received, end) = drain(&mut stream).await;
     assert_eq!(received, [10, 11]);
     assert!(matches!(end, JobEvent::Ended(ref outcome) if outcome.reason == EndReason::Stop));
@@ -193,7 +193,7 @@ async fn a_lying_receipt_is_kept_as_evidence_and_changes_nothing(pool: PgPool) {
     let mut stream = broker.submit(job(1)).await.unwrap();
     let (id, epoch, _) = peer.take().await;
     peer.tokens(id, epoch, 0, &[10]).await;
-    peer.finish(id, epoch, &[10, 11, 12]).await;
+    peer.finish(id, epoch, 1, &[10, 11, 12]).await;
     let (_, end) = drain(&mut stream).await;
     let JobEvent::Ended(outcome) = end else { panic!("{end:?}") };
     assert_eq!(output_tokens(&outcome), [(1, 1)]);
@@ -214,7 +214,7 @@ async fn a_node_that_vanishes_is_replaced_and_no_token_is_lost(pool: PgPool) {
     let (id, epoch, work) = second.take().await;
     assert_eq!((epoch, &work.resume[..], work.resume_text_bytes), (2, &[10, 11][..], 2));
     second.tokens(id, epoch, 0, &[12]).await;
-    second.finish(id, epoch, &[12]).await;
+    second.finish(id, epoch, 1, &[12]).await;
     let (received, end) = drain(&mut stream).await;
     let JobEvent::Ended(outcome) = end else { panic!("{end:?}") };
     assert_eq!((received, output_tokens(&outcome)), (vec![10, 11, 12], vec![(1, 2), (2, 1)]));
@@ -272,7 +272,7 @@ async fn cancelling_what_has_ended_tells_how_it_ended(pool: PgPool) {
     let stream = broker.submit(job(1)).await.unwrap();
     let (id, epoch, _) = peer.take().await;
     peer.tokens(id, epoch, 0, &[10]).await;
-    peer.finish(id, epoch, &[10]).await;
+    peer.finish(id, epoch, 1, &[10]).await;
     while broker.models().await[0].slots_free == 0 {
         tokio::task::yield_now().await;
     }
@@ -302,7 +302,7 @@ async fn a_consumer_that_takes_nothing_loses_its_job_and_holds_up_no_other(pool:
     assert_eq!(peer.hear().await, ToNode::Cancel { job_id: idle_id, epoch: idle_epoch });
     let (received, end) = drain(&mut idle).await;
     assert!(matches!(end, JobEvent::Failed { code: FailureCode::ConsumerStalled, .. }), "{received:?} {end:?}");
-    peer.finish(id, epoch, &[20, 20, 20, 20]).await;
+    peer.finish(id, epoch, 4, &[20, 20, 20, 20]).await;
     assert!(matches!(drain(&mut busy).await.1, JobEvent::Ended(_)));
     task.stop().await;
 }
@@ -395,7 +395,7 @@ async fn many_jobs_at_once_each_get_their_own_tokens(pool: PgPool) {
                     let id = job_id.0.as_u128() as u32;
                     peer.tokens(job_id, epoch, 0, &[id]).await;
                     peer.tokens(job_id, epoch, 1, &[id + 1]).await;
-                    peer.finish(job_id, epoch, &[id, id + 1]).await;
+                    peer.finish(job_id, epoch, 2, &[id, id + 1]).await;
                     ended += 1;
                 }
                 other => panic!("{other:?}"),

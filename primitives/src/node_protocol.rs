@@ -30,7 +30,7 @@ use crate::id::{JobId, NodeId};
 use crate::kv_block::BlockName;
 
 /// The version both sides must speak.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 /// The longest message either side reads. *Units*: bytes.
 pub const MESSAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -81,6 +81,8 @@ pub enum FromNode {
     Finished {
         /// Why the output ended.
         reason: FinishReason,
+        /// How many frames the lease sent: should one of them be overtaken, the end waits for it.
+        frames: u32,
         /// Tokens of the prompt that the node's cache held, by its own word.
         #[serde(default)]
         cached_tokens: u32,

@@ -114,7 +114,7 @@ async fn the_brokers_simulator_says_the_same_twice_and_nothing_beyond_the_bound(
 }
 
 #[tokio::test]
-async fn no_token_is_doubled_or_billed_wrongly_when_much_goes_wrong() {
+async fn no_token_is_lost_doubled_or_billed_wrongly_when_much_goes_wrong() {
     let folder = Folder::create();
     for (file, seed) in traces(&folder).iter().zip(["1", "2"]) {
         let args = ["--trace", file.to_str().unwrap(), "--fleet", "mix3", "--faults", "--jobs", "3000", "--seed", seed];

@@ -22,6 +22,8 @@ mod crash;
 #[cfg(test)]
 mod documents;
 #[cfg(test)]
+mod drill;
+#[cfg(test)]
 mod economics;
 #[cfg(test)]
 mod embeddings;

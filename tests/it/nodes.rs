@@ -201,6 +201,23 @@ async fn a_lost_frame_moves_the_job_and_the_old_lease_means_nothing_any_more() {
 }
 
 #[tokio::test]
+async fn an_end_that_overtakes_a_frame_costs_no_token() {
+    let system = TestSystem::builder().start().await;
+    let mut node = FakeNode::join(&system).await;
+    let client = system.client();
+    let question = streamed(&ask("Hello").max_tokens(50));
+    let (stream, lease) = tokio::join!(client.stream(&question), node.take());
+    let receipt = Box::new(node.signed(node.receipt(&lease, &[1, 2, 3])));
+    node.tokens(&lease, 0, &[1, 2], "ab").await;
+    node.say(&FromNode::Finished { reason: FinishReason::Stop, frames: 2, cached_tokens: 0, receipt }).await;
+    node.tokens(&lease, 1, &[3], "c").await;
+    let whole = stream.rest().await;
+    assert_eq!((whole.text.as_str(), whole.done, whole.error), ("abc", true, None));
+    assert_eq!(whole.usage.unwrap()["completion_tokens"], 3);
+    system.end().await;
+}
+
+#[tokio::test]
 async fn a_silent_node_loses_its_job_to_another() {
     let system = TestSystem::builder().start().await;
     let mut silent = FakeNode::join(&system).await;

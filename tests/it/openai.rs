@@ -1,12 +1,13 @@
 //! `/v1`: answers whole and streamed, and every refusal by its status and code.
 
-use primitives::node_protocol::FinishReason;
+use primitives::node_protocol::{FinishReason, FromNode, Load, ModelLoad, Outlook};
 use serde_json::{Value, json};
 use tests::books;
 use tests::client::{Answer, Chat, Client, MODEL, ask, ask_at_length, streamed};
 use tests::fake_node::FakeNode;
 use tests::node::NodeSettings;
 use tests::system::TestSystem;
+use tests::wait::eventually;
 
 #[tokio::test]
 async fn an_answer_is_the_same_whole_and_streamed() {
@@ -228,6 +229,47 @@ async fn short_money_is_refused_with_what_is_needed_and_what_is_there() {
     assert!(message.contains("could cost up to 0.00036") && message.contains("0.000005 USD is available"), "{message}");
     assert_eq!(refused.body["error"]["type"], "insufficient_quota");
     system.end().await;
+}
+
+#[tokio::test]
+async fn a_request_that_no_node_can_begin_in_time_is_refused_with_when_one_can() {
+    let system = TestSystem::builder().setting("TOKENGRID_FIRST_TOKEN_MS_MAX", 1_000).start().await;
+    let mut node = FakeNode::join(&system).await;
+    let client = system.client();
+    let question = ask("What is 12 + 30?").max_tokens(5);
+
+    // Half a second for each token of a prompt.
+    tell_speed(&node, &client, 500_000, 3).await;
+    let refused = client.chat(&question).await;
+    assert_refused(&refused, 429, "overloaded", None);
+    let seconds: u32 = refused.header("retry-after").unwrap().parse().unwrap();
+    assert!((2..=60).contains(&seconds), "what the prompt takes beyond the second that there is: {seconds}");
+    let mut database = system.database().await;
+    let tenant = books::demo_tenant(&mut database).await;
+    assert_eq!(books::balance(&mut database, tenant).await.pending, 0);
+
+    tell_speed(&node, &client, 100, 2).await;
+    let serving = async {
+        let lease = node.take().await;
+        assert!(lease.work.terms.first_token_within_ms.is_some_and(|ms| ms <= 1_000), "its engine knows as well");
+        node.tokens(&lease, 0, &[1], "42").await;
+        node.finish(&lease, FinishReason::Stop, &[1]).await;
+    };
+    let (answer, ()) = tokio::join!(client.chat(&question), serving);
+    assert_eq!(answer.ok().text(), "42");
+    system.end().await;
+}
+
+/// The node says what a prompt's token takes it, and is heard: the slots that it has now tell so.
+async fn tell_speed(node: &FakeNode, client: &Client, prompt_token_us: u32, slots: u32) {
+    let outlook = Some(Outlook { turn_ms: 0, prompt_token_us });
+    let model = ModelLoad { model: MODEL.to_owned(), slots: Some(slots), outlook, ..ModelLoad::default() };
+    node.say(&FromNode::Heartbeat(Load { models: vec![model], ..Load::default() })).await;
+    eventually("the node was heard", async || {
+        let told = client.graphql("{ models { nodes { slotsFree } } }", json!({})).await;
+        (told["data"]["models"]["nodes"][0]["slotsFree"] == slots).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! What a tenant's programs do: HTTP requests, streams, GraphQL.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, RequestBuilder, Response};
@@ -105,6 +106,17 @@ impl Client {
     /// Asks for a completion as it comes, with a request that says so; panics when it is refused.
     pub async fn stream(&self, chat: &Chat) -> ChatStream {
         self.stream_of("/v1/chat/completions", &chat.0).await
+    }
+
+    /// Asks for a completion as it comes, each part of which may take this long. *Errors*: the refusal.
+    pub async fn patient_stream(&self, chat: &Chat, patience: Duration) -> Result<ChatStream, Answer> {
+        let asking = self.post("/v1/chat/completions").json(&chat.0).send();
+        let response = tokio::time::timeout(patience, asking).await.expect("the control plane answers in time");
+        let response = response.expect("the control plane answers");
+        if response.status().is_success() {
+            return Ok(ChatStream::new(response).with_patience(patience));
+        }
+        Err(Answer::read(response).await)
     }
 
     /// Asks another route for what comes; panics when it is refused.

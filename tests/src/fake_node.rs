@@ -1,5 +1,6 @@
 //! A node that says whatever a test wants: the peer that a real node never is.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,8 +12,8 @@ use futures_util::{SinkExt, StreamExt};
 use primitives::clock::Clock;
 use primitives::id::{Ids, JobId, NodeId};
 use primitives::node_protocol::{
-    Credential, FinishReason, FromNode, Hello, Load, NodeDescriptor, Receipt, Sampling, ServedModel, SignedReceipt,
-    Terms, Tier, ToNode, TokenFrame, VERSION, Work, output_sha256, proof_message,
+    Credential, EmbeddingFrame, FinishReason, FromNode, Hello, Load, NodeDescriptor, Receipt, Sampling, ServedModel,
+    SignedReceipt, Terms, Tier, ToNode, TokenFrame, VERSION, Work, output_sha256, proof_message,
 };
 use tokio::net::TcpStream;
 use tokio::sync::Mutex;
@@ -147,6 +148,8 @@ pub struct FakeNode {
     pub key: SigningKey,
     socket: NodeSocket,
     beating: JoinSet<()>,
+    /// How many frames each lease has sent.
+    frames: Mutex<HashMap<(JobId, u32), u32>>,
 }
 
 impl FakeNode {
@@ -180,7 +183,7 @@ impl FakeNode {
 
     fn welcomed(socket: NodeSocket, key: SigningKey, answer: &ToNode) -> Self {
         let ToNode::Welcome { node_id, .. } = answer else { panic!("the fake node was not let in: {answer:?}") };
-        let mut node = Self { id: *node_id, key, socket, beating: JoinSet::new() };
+        let mut node = Self { id: *node_id, key, socket, beating: JoinSet::new(), frames: Mutex::default() };
         let sink = node.socket.sink.clone();
         node.beating.spawn(async move {
             let beat = serde_json::to_string(&FromNode::Heartbeat(Load::default())).expect("a heartbeat is plain data");
@@ -227,6 +230,13 @@ impl FakeNode {
 
     /// Says something of the protocol.
     pub async fn say(&self, message: &FromNode) {
+        if let FromNode::Tokens(TokenFrame { job_id, epoch, seq, .. })
+        | FromNode::Embedding(EmbeddingFrame { job_id, epoch, seq, .. }) = message
+        {
+            let mut frames = self.frames.lock().await;
+            let sent = frames.entry((*job_id, *epoch)).or_default();
+            *sent = (*sent).max(seq + 1);
+        }
         self.socket.say(message).await;
     }
 
@@ -249,19 +259,24 @@ impl FakeNode {
 
     /// Says that the job is done, with an honest receipt, and that so many tokens of its prompt were cached.
     pub async fn finish_claiming(&self, lease: &Lease, reason: FinishReason, ids: &[u32], cached_tokens: u32) {
-        let receipt = self.signed(self.receipt(lease, ids));
-        self.say(&FromNode::Finished { reason, cached_tokens, receipt }).await;
+        self.end_with(reason, cached_tokens, self.receipt(lease, ids)).await;
     }
 
     /// Says that the job is done, with any receipt, signed well.
     pub async fn finish_with(&self, reason: FinishReason, receipt: Receipt) {
-        let receipt = self.signed(receipt);
-        self.say(&FromNode::Finished { reason, cached_tokens: 0, receipt }).await;
+        self.end_with(reason, 0, receipt).await;
     }
 
-    fn signed(&self, receipt: Receipt) -> Box<SignedReceipt> {
+    async fn end_with(&self, reason: FinishReason, cached_tokens: u32, receipt: Receipt) {
+        let frames = self.frames.lock().await.get(&(receipt.job_id, receipt.epoch)).copied().unwrap_or(0);
+        let receipt = Box::new(self.signed(receipt));
+        self.say(&FromNode::Finished { reason, frames, cached_tokens, receipt }).await;
+    }
+
+    /// A receipt with this node's signature.
+    pub fn signed(&self, receipt: Receipt) -> SignedReceipt {
         let signature = hex::encode(self.key.sign(&receipt.signed_bytes()).to_bytes());
-        Box::new(SignedReceipt { receipt, signature })
+        SignedReceipt { receipt, signature }
     }
 
     /// An honest receipt over these ids.

@@ -54,6 +54,9 @@ pub struct Node {
     pub program: Program,
     /// What the control plane calls it.
     pub id: String,
+    args: Vec<String>,
+    env: Vec<(String, String)>,
+    log: PathBuf,
 }
 
 /// Where a node joins, and where it keeps its things.
@@ -94,9 +97,16 @@ impl Node {
         if let Some(ms) = settings.step_ms_max {
             option("step-ms-max", ms.to_string());
         }
-        let mut program = Program::start("tokengrid-node", &args, env, place.log);
+        let (env, log) = (env.to_vec(), place.log);
+        let mut program = Program::start("tokengrid-node", &args, &env, log.clone());
         let fields = program.logged("connected", 1).await;
         let id = fields["node.id"].as_str().expect("the line names the node").to_owned();
-        Self { program, id }
+        Self { program, id, args, env, log }
+    }
+
+    /// Starts it again on its machine, after it ended, and waits until the control plane has let it in.
+    pub async fn restart(&mut self) {
+        self.program = Program::start("tokengrid-node", &self.args, &self.env, self.log.clone());
+        self.program.logged("connected", 1).await;
     }
 }

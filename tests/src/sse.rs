@@ -1,11 +1,13 @@
 //! Server-sent events of a streamed completion.
 
+use std::time::Duration;
+
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use reqwest::header::HeaderMap;
 use serde_json::Value;
 
-use crate::wait::in_time;
+use crate::wait::DEADLINE;
 
 /// A stream that is coming in; dropping it hangs up.
 pub struct ChatStream {
@@ -14,6 +16,7 @@ pub struct ChatStream {
     bytes: BoxStream<'static, reqwest::Result<Vec<u8>>>,
     held: Vec<u8>,
     done: bool,
+    patience: Duration,
 }
 
 /// A stream that has ended.
@@ -44,7 +47,12 @@ impl ChatStream {
     pub fn new(response: reqwest::Response) -> Self {
         let headers = response.headers().clone();
         let bytes = response.bytes_stream().map(|part| part.map(|bytes| bytes.to_vec())).boxed();
-        Self { headers, bytes, held: vec![], done: false }
+        Self { headers, bytes, held: vec![], done: false, patience: DEADLINE }
+    }
+
+    /// Each part may take this long.
+    pub fn with_patience(self, patience: Duration) -> Self {
+        Self { patience, ..self }
     }
 
     /// The next event that is JSON; none after `[DONE]`. *Errors*: the connection broke.
@@ -60,7 +68,8 @@ impl ChatStream {
                 }
                 continue;
             }
-            match in_time("the stream went on", self.bytes.next()).await {
+            let next = tokio::time::timeout(self.patience, self.bytes.next());
+            match next.await.expect("the stream goes on in time") {
                 Some(part) => self.held.extend(part?),
                 None => return Ok(None),
             }

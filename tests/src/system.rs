@@ -151,9 +151,14 @@ impl TestSystem {
 
     /// Starts another node with a join token of its own.
     pub async fn add_node(&mut self, settings: &NodeSettings) {
+        self.add_node_by_way_of(self.control_plane.address, settings).await;
+    }
+
+    /// Starts another node with a join token of its own, which reaches the control plane at this address.
+    pub async fn add_node_by_way_of(&mut self, address: SocketAddr, settings: &NodeSettings) {
         let token = self.join_token(TimeDelta::hours(1)).await;
         let state_dir = self.folder.join(format!("node-{}", self.nodes.len() + 1));
-        self.start_node(settings, state_dir, Some(token)).await;
+        self.start_node_at(format!("http://{address}"), settings, state_dir, Some(token)).await;
     }
 
     /// A person who signed in.

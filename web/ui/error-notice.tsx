@@ -15,7 +15,7 @@ graphql(`
 `);
 
 /** What may pass by itself. */
-const PASSING = new Set(["unreachable", "unavailable", "rate_limited", "internal", "conflict"]);
+const PASSING = new Set(["unreachable", "unavailable", "overloaded", "rate_limited", "internal", "conflict"]);
 const SIGNED_OUT = new Set(["missing_credential", "invalid_api_key"]);
 
 /** The one place that shows what went wrong: what happened, its code, and what to do. */

@@ -51,7 +51,7 @@ fn each_text_gets_its_vector_and_what_was_read_is_paid() {
         world.receive(1, vector(1, 1, seq, &[number, 0.9]));
         world.receive(1, vector(1, 1, seq, &[number, 0.9]));
     }
-    world.receive(1, finished(node(1), 1, 1, &[]));
+    world.receive(1, finished(node(1), 1, 1, 3, &[]));
     assert_eq!(received(&world), [0.1, 0.2, 0.3]);
     let segments = ended(&world);
     assert_eq!((segments.len(), segments[0].prompt_tokens, segments[0].output_tokens), (1, 4, 0));
@@ -67,7 +67,7 @@ fn another_node_goes_on_with_the_texts_that_are_left() {
     assert_eq!(sent(&world, 2), Some((2, vec![vec![2, 3], vec![4]])));
     world.receive(2, vector(1, 2, 0, &[0.2]));
     world.receive(2, vector(1, 2, 1, &[0.3]));
-    world.receive(2, finished(node(2), 1, 2, &[]));
+    world.receive(2, finished(node(2), 1, 2, 2, &[]));
     assert_eq!(received(&world), [0.1, 0.2, 0.3]);
     let segments = ended(&world);
     assert_eq!((segments.len(), segments[0].epoch, segments[0].prompt_tokens), (1, 2, 4));
@@ -76,8 +76,9 @@ fn another_node_goes_on_with_the_texts_that_are_left() {
 
 #[test]
 fn a_node_that_ends_early_or_sends_what_is_no_vector_loses_the_job() {
-    let wrong: [fn() -> FromNode; 6] = [
-        || finished(node(1), 1, 1, &[]),
+    let wrong: [fn() -> FromNode; 7] = [
+        || finished(node(1), 1, 1, 1, &[]),
+        || finished(node(1), 1, 1, 4, &[]),
         || vector(1, 1, 2, &[0.2]),
         || vector(1, 1, 1, &[]),
         || vector(1, 1, 1, &[f32::NAN]),

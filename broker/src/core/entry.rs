@@ -2,7 +2,9 @@
 
 use chrono::{DateTime, Utc};
 use primitives::id::{NodeId, ProviderId};
-use primitives::node_protocol::{DIMENSIONS_MAX, EmbeddingFrame, Offer, Terms, TokenFrame, Work};
+use primitives::node_protocol::{
+    DIMENSIONS_MAX, EmbeddingFrame, FinishReason, Offer, SignedReceipt, Terms, TokenFrame, Work,
+};
 
 use crate::Settings;
 use crate::ask::AskPrices;
@@ -35,6 +37,18 @@ pub(super) struct Entry {
     pub dimensions: usize,
     /// What ended leases delivered.
     pub segments: Vec<Segment>,
+    /// Its node says that it is done, and frames that it sent before are still on their way.
+    pub last_word: Option<LastWord>,
+}
+
+/// A node's word that it is done with a job.
+#[derive(Debug)]
+pub(super) struct LastWord {
+    pub reason: FinishReason,
+    /// How many the lease sent.
+    pub frames: u32,
+    pub cached_tokens: u32,
+    pub receipt: SignedReceipt,
 }
 
 /// Where a job stands.
@@ -140,7 +154,7 @@ impl Entry {
             blocks: &self.job.prompt_blocks,
             left_ms: millis(self.ticket.due - now),
             // A job that has begun goes on wherever it can.
-            is_due: self.job.deadline.is_some() && !self.ticket.ahead,
+            late_ms: self.job.deadline.filter(|_| !self.ticket.ahead).map(|deadline| millis(deadline - now)),
             step_max: self.job.step_max,
             avoid: &self.failed_on,
         }
@@ -176,7 +190,7 @@ impl Entry {
         if tokens > u64::from(self.job.output_tokens_max) {
             return Verdict::TooMany;
         }
-        if frame.seq > self.job.output_tokens_max.saturating_add(IDLE_FRAMES_MAX) {
+        if frame.seq >= self.frames_max() {
             return Verdict::Broken;
         }
         let told = self.job.logprobs.map_or(0, |top| 1 + usize::from(top));
@@ -185,6 +199,15 @@ impl Entry {
         }
         let bytes = self.text_bytes + frame.text.len() as u64;
         if bytes > tokens * settings.token_text_bytes_max { Verdict::Broken } else { Verdict::Deliver }
+    }
+
+    /// The most frames that a lease may send.
+    pub fn frames_max(&self) -> u32 {
+        if self.job.embed.is_empty() {
+            self.job.output_tokens_max.saturating_add(IDLE_FRAMES_MAX)
+        } else {
+            count(self.job.embed.len())
+        }
     }
 
     /// Judges an embedding of the current lease.

@@ -3,9 +3,9 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use primitives::id::{JobId, NodeId};
 use primitives::kv_block::{self, BLOCK_TOKENS};
-use primitives::node_protocol::{EmbeddingFrame, FinishReason, SignedReceipt, ToNode, TokenFrame};
+use primitives::node_protocol::{EmbeddingFrame, SignedReceipt, ToNode, TokenFrame};
 
-use super::entry::{Entry, Holder, Phase, Run, Verdict, count};
+use super::entry::{Entry, Holder, LastWord, Phase, Run, Verdict, count};
 use super::{Core, Output, Wake, failed};
 use crate::cell::{Lap, instant_ms, millis};
 use crate::job::{EndReason, FailureCode, JobEvent, Outcome};
@@ -143,6 +143,7 @@ impl Core {
             self.outputs.push(Output::Event(job_id, JobEvent::Tokens { ids, text, logprobs }));
         }
         entry.phase = Phase::Running(run);
+        self.conclude(now, job_id);
     }
 
     /// An embedding comes; like a frame of tokens it counts under the current lease alone.
@@ -161,29 +162,39 @@ impl Core {
                 entry.dimensions = frame.vector.len();
                 entry.phase = Phase::Running(run);
                 self.outputs.push(Output::Event(job_id, JobEvent::Vector(frame.vector)));
+                self.conclude(now, job_id);
             }
             Verdict::Duplicate => {}
             Verdict::TooMany | Verdict::Broken => self.give_up(now, node_id, job_id, epoch, LeaseOutcome::Broken),
         }
     }
 
-    /// The node says that the job is done.
-    pub(super) fn finished(
-        &mut self,
-        now: DateTime<Utc>,
-        node_id: NodeId,
-        reason: FinishReason,
-        cached_tokens: u32,
-        signed: SignedReceipt,
-    ) {
-        let (job_id, epoch) = (signed.receipt.job_id, signed.receipt.epoch);
+    /// The node says that it is done. A frame that was overtaken comes while the lease lasts, or the job goes on elsewhere.
+    pub(super) fn finished(&mut self, now: DateTime<Utc>, node_id: NodeId, word: LastWord) {
+        let (job_id, epoch) = (word.receipt.receipt.job_id, word.receipt.receipt.epoch);
+        let lasts_until = now + self.settings.lease_ttl;
         let Some(entry) = self.jobs.get_mut(&job_id) else { return };
-        let Some(run) = entry.run_of(node_id, epoch).copied() else { return };
-        if !entry.job.embed.is_empty() && !entry.is_complete() {
+        let frames_max = entry.frames_max();
+        let Some(run) = entry.run_of(node_id, epoch) else { return };
+        if !(run.next_seq..=frames_max).contains(&word.frames) {
             return self.give_up(now, node_id, job_id, epoch, LeaseOutcome::Broken);
         }
-        let run = Run { cached_tokens, ..run };
-        self.end(now, job_id, run, reason.into(), LeaseOutcome::Done, Some(signed));
+        run.expires_at = run.expires_at.min(lasts_until);
+        entry.last_word = Some(word);
+        self.timers.set(Wake::Job(job_id), entry.due(&self.settings));
+        self.conclude(now, job_id);
+    }
+
+    /// Ends a job whose node is done with it, once all that the node sent is here.
+    fn conclude(&mut self, now: DateTime<Utc>, job_id: JobId) {
+        let Some(entry) = self.jobs.get_mut(&job_id) else { return };
+        let Phase::Running(run) = entry.phase else { return };
+        let Some(word) = entry.last_word.take_if(|word| word.frames == run.next_seq) else { return };
+        if !entry.job.embed.is_empty() && !entry.is_complete() {
+            return self.give_up(now, run.holder.node_id, job_id, run.holder.epoch, LeaseOutcome::Broken);
+        }
+        let run = Run { cached_tokens: word.cached_tokens, ..run };
+        self.end(now, job_id, run, word.reason.into(), LeaseOutcome::Done, Some(word.receipt));
     }
 
     /// The job ended as it should.
@@ -285,6 +296,7 @@ impl Core {
         let stranded_since = (!self.could_serve(&entry.job)).then_some(now);
         let Some(entry) = self.jobs.get_mut(&job_id) else { return };
         entry.phase = Phase::Waiting { since: now, stranded_since };
+        entry.last_word = None;
         if let Some(queue) = self.queues.get_mut(&entry.job.model) {
             queue.resume(&mut entry.ticket);
         }

@@ -66,7 +66,7 @@ fn a_lease_takes_its_time_of_one_slot_of_its_cell() {
     world.accept(1, 1, 1);
     world.pass(2_000, &[1]);
     world.receive(1, tokens(1, 1, 0, &[5, 6]));
-    world.receive(1, finished(node(1), 1, 1, &[5, 6]));
+    world.receive(1, finished(node(1), 1, 1, 1, &[5, 6]));
     let Some(JobEvent::Ended(outcome)) = world.last_event(1) else { panic!("{:?}", world.last_event(1)) };
     assert_eq!(outcome.segments[0].compute_ms, 500);
     assert_eq!(world.ends[0].ended_at, at(2_000));
@@ -74,7 +74,7 @@ fn a_lease_takes_its_time_of_one_slot_of_its_cell() {
     // One that took no time that a clock could see took some.
     world.submit(job(2)).unwrap();
     world.accept(1, 2, 1);
-    world.receive(1, finished(node(1), 2, 1, &[]));
+    world.receive(1, finished(node(1), 2, 1, 0, &[]));
     let Some(JobEvent::Ended(outcome)) = world.last_event(2) else { panic!("{:?}", world.last_event(2)) };
     assert_eq!(outcome.segments[0].compute_ms, 1);
 }

@@ -63,7 +63,7 @@ fn a_new_node_gets_a_small_share_while_others_could_do_the_work_and_all_of_it_al
         world.submit(job(n)).unwrap();
         let [to] = world.offers(n)[..] else { panic!("job {n} was offered to {:?}", world.offers(n)) };
         world.accept(to, n, 1);
-        world.receive(to, finished(node(to), n, 1, &[]));
+        world.receive(to, finished(node(to), n, 1, 0, &[]));
         tried += u128::from(to == 1);
     }
     assert!((8..=10).contains(&tried), "{tried} of 200");
@@ -83,7 +83,7 @@ fn a_node_that_is_to_drain_ends_what_it_has_and_is_offered_no_more() {
     assert_eq!(world.sent.iter().filter(|sent| **sent == (node(1), ToNode::Drain)).count(), 1);
     world.submit(job(2)).unwrap();
     assert!(world.offers(2).is_empty());
-    world.receive(1, finished(node(1), 1, 1, &[]));
+    world.receive(1, finished(node(1), 1, 1, 0, &[]));
     let ended = world.ends.iter().find(|end| end.job_id == job_id(1)).unwrap();
     assert_eq!(ended.outcome, crate::lease::LeaseOutcome::Done);
 }

@@ -49,7 +49,7 @@ fn a_job_goes_from_offer_to_end() {
     world.accept(1, 1, 1);
     assert_eq!(world.work(1, 1).unwrap().1.prompt, [1, 2, 3, 4]);
     world.receive(1, tokens(1, 1, 0, &[10, 11]));
-    world.receive(1, finished(node(1), 1, 1, &[10, 11]));
+    world.receive(1, finished(node(1), 1, 1, 1, &[10, 11]));
     assert_eq!(world.received(1), [10, 11]);
     let outcome = ended(&world, 1);
     assert_eq!((outcome.reason, shares(&outcome.segments)), (EndReason::Stop, vec![(1, 4, 2)]));
@@ -86,8 +86,10 @@ fn cached_tokens_are_the_nodes_word_and_never_more_than_it_was_sent_before() {
         world.accept(1, n, 1);
         // The output goes on counting.
         world.receive(1, super::world::tokens(n, 1, 0, &[tokens, tokens + 1]));
-        let FromNode::Finished { reason, receipt, .. } = finished(node(1), n, 1, &[10]) else { unreachable!() };
-        world.receive(1, FromNode::Finished { reason, cached_tokens: said, receipt });
+        let FromNode::Finished { reason, frames, receipt, .. } = finished(node(1), n, 1, 1, &[10]) else {
+            unreachable!()
+        };
+        world.receive(1, FromNode::Finished { reason, frames, cached_tokens: said, receipt });
         ended(&world, n).segments[0].cached_tokens
     };
     assert_eq!(cached(1, 62, 62), 0, "nothing was sent before");
@@ -105,7 +107,7 @@ fn another_choice_of_a_request_leaves_the_prompt_to_the_first() {
     for n in [1, 2] {
         world.accept(1, n, 1);
         world.receive(1, tokens(n, 1, 0, &[10]));
-        world.receive(1, finished(node(1), n, 1, &[10]));
+        world.receive(1, finished(node(1), n, 1, 1, &[10]));
     }
     assert_eq!(shares(&ended(&world, 1).segments), [(1, 4, 1)]);
     assert_eq!(shares(&ended(&world, 2).segments), [(1, 0, 1)]);
@@ -165,7 +167,7 @@ fn fail_over_resumes_from_the_delivered_tokens() {
     assert_eq!((to, &work.resume[..], work.resume_text_bytes), (2, &[10, 11][..], 6));
     assert_eq!((&work.sampling, work.output_tokens_max), (&job(1).sampling, 8));
     world.receive(2, tokens(1, 2, 0, &[12]));
-    world.receive(2, finished(node(2), 1, 2, &[12]));
+    world.receive(2, finished(node(2), 1, 2, 1, &[12]));
     assert_eq!(world.received(1), [10, 11, 12]);
     assert_eq!(shares(&ended(&world, 1).segments), [(1, 0, 2), (2, 4, 1)], "the prompt counts once");
 }
@@ -178,7 +180,7 @@ fn a_stolen_lease_cannot_deliver() {
     world.connect(1, 1);
     world.receive(1, tokens(1, 1, 2, &[99]));
     world.receive(1, tokens(1, 2, 0, &[99]));
-    world.receive(1, finished(node(1), 1, 1, &[10, 11, 99]));
+    world.receive(1, finished(node(1), 1, 1, 3, &[10, 11, 99]));
     world.receive(1, FromNode::Failed { job_id: job_id(1), epoch: 2, message: String::new() });
     assert_eq!(world.received(1), [10, 11]);
     world.receive(2, tokens(1, 2, 0, &[12]));
@@ -188,11 +190,56 @@ fn a_stolen_lease_cannot_deliver() {
 #[test]
 fn late_frames_of_an_ended_job_mean_nothing() {
     let mut world = half_done();
-    world.receive(1, finished(node(1), 1, 1, &[10, 11]));
+    world.receive(1, finished(node(1), 1, 1, 2, &[10, 11]));
     let events = world.events[&job_id(1)].len();
     world.receive(1, tokens(1, 1, 2, &[12]));
-    world.receive(1, finished(node(1), 1, 1, &[10, 11, 12]));
+    world.receive(1, finished(node(1), 1, 1, 3, &[10, 11, 12]));
     assert_eq!(world.events[&job_id(1)].len(), events);
+}
+
+#[test]
+fn an_end_that_overtakes_a_frame_waits_for_it() {
+    let mut world = half_done();
+    world.receive(1, finished(node(1), 1, 1, 4, &[10, 11, 12, 13]));
+    world.receive(1, tokens(1, 1, 2, &[12]));
+    assert!(world.ends.is_empty());
+    world.receive(1, tokens(1, 1, 3, &[13]));
+    assert_eq!((world.received(1), ended(&world, 1).reason), (vec![10, 11, 12, 13], EndReason::Stop));
+    assert_eq!(world.ends[0].outcome, LeaseOutcome::Done);
+}
+
+#[test]
+fn a_frame_that_never_comes_moves_the_job_though_its_node_says_that_it_is_done() {
+    let mut world = half_done();
+    world.receive(1, finished(node(1), 1, 1, 3, &[10, 11, 12]));
+    world.pass(3_100, &[1, 2]);
+    assert_eq!((world.ends[0].outcome, world.offers(1)), (LeaseOutcome::Broken, vec![1, 2]));
+    world.accept(2, 1, 2);
+    assert_eq!(world.work(1, 2).unwrap().1.resume, [10, 11]);
+    world.receive(2, tokens(1, 2, 0, &[12]));
+    assert!(world.ends.len() == 1, "the word of the first node is forgotten");
+    world.receive(2, finished(node(2), 1, 2, 1, &[12]));
+    assert_eq!(shares(&ended(&world, 1).segments), [(1, 0, 2), (2, 4, 1)]);
+}
+
+#[test]
+fn heartbeats_do_not_keep_a_lease_whose_only_frame_is_missing() {
+    let mut world = World::with_nodes(&[(1, 1), (2, 1)]);
+    world.submit(job(1)).unwrap();
+    world.accept(1, 1, 1);
+    world.receive(1, finished(node(1), 1, 1, 1, &[10]));
+    world.pass(3_100, &[1, 2]);
+    assert_eq!((world.ends[0].outcome, world.offers(1)), (LeaseOutcome::Broken, vec![1, 2]));
+}
+
+#[test]
+fn an_end_after_fewer_frames_than_came_or_more_than_may_breaks_the_lease() {
+    for frames in [0, 1, 25, u32::MAX] {
+        let mut world = half_done();
+        world.receive(1, finished(node(1), 1, 1, frames, &[10, 11]));
+        assert_eq!((world.ends[0].outcome, world.offers(1)), (LeaseOutcome::Broken, vec![1, 2]), "{frames}");
+        assert_eq!(world.received(1), [10, 11]);
+    }
 }
 
 #[test]
@@ -227,9 +274,9 @@ fn frames_without_tokens_cannot_go_on_for_ever() {
     let mut world = half_done();
     let idle =
         |seq| TokenFrame { job_id: job_id(1), epoch: 1, seq, ids: vec![], text: String::new(), logprobs: vec![] };
-    (2..25).for_each(|seq| world.receive(1, FromNode::Tokens(idle(seq))));
+    (2..24).for_each(|seq| world.receive(1, FromNode::Tokens(idle(seq))));
     assert!(world.ends.is_empty());
-    world.receive(1, FromNode::Tokens(idle(25)));
+    world.receive(1, FromNode::Tokens(idle(24)));
     assert_eq!(world.ends[0].outcome, LeaseOutcome::Broken);
 }
 
@@ -355,7 +402,7 @@ fn a_job_is_bound_only_when_a_slot_is_free() {
     world.submit(job(2)).unwrap();
     world.accept(1, 1, 1);
     assert!(world.offers(2).is_empty());
-    world.receive(1, finished(node(1), 1, 1, &[]));
+    world.receive(1, finished(node(1), 1, 1, 0, &[]));
     assert_eq!(world.offers(2), [1]);
 }
 
@@ -368,7 +415,7 @@ fn a_flooding_tenant_does_not_hold_up_a_small_one() {
     for n in [1, 2] {
         world.accept(1, n, 1);
         world.receive(1, tokens(n, 1, 0, &whole));
-        world.receive(1, finished(node(1), n, 1, &whole));
+        world.receive(1, finished(node(1), n, 1, 1, &whole));
     }
     assert_eq!(world.offers(99), [1], "the small tenant's job goes third, not twenty-first");
 }
@@ -488,13 +535,37 @@ fn a_full_queue_says_when_to_come_back() {
 }
 
 #[test]
+fn a_job_that_no_slot_is_free_for_in_time_is_refused_with_when_one_is() {
+    let mut world = World::with_nodes(&[(1, 1)]);
+    world.submit(job(1)).unwrap();
+    world.accept(1, 1, 1);
+    world.receive(1, tokens(1, 1, 0, &[10]));
+    world.pass(2_000, &[1]);
+    world.receive(1, tokens(1, 1, 1, &[11]));
+    world.pass(2_000, &[1]);
+    world.receive(1, finished(node(1), 1, 1, 2, &[10, 11]));
+    world.submit(job(2)).unwrap();
+    world.accept(1, 2, 1);
+    world.receive(1, tokens(2, 1, 0, &[10]));
+    let within = |n, s| Job { deadline: Some(world.now + TimeDelta::seconds(s)), ..job(n) };
+    let (hasty, patient) = (within(3, 2), within(4, 20));
+    match world.submit(hasty) {
+        Err(Refused::Late { retry_after, .. }) => {
+            assert_eq!(retry_after.as_secs(), 3, "four seconds a job, and 1.7 s of time")
+        }
+        other => panic!("{other:?}"),
+    }
+    world.submit(patient).unwrap();
+}
+
+#[test]
 fn interactive_jobs_go_before_batch_jobs() {
     let mut world = World::with_nodes(&[(1, 1)]);
     world.submit(job(1)).unwrap();
     world.submit(Job { class: Class::Batch, ..job(2) }).unwrap();
     world.submit(job(3)).unwrap();
     world.accept(1, 1, 1);
-    world.receive(1, finished(node(1), 1, 1, &[]));
+    world.receive(1, finished(node(1), 1, 1, 0, &[]));
     assert_eq!((world.offers(2), world.offers(3)), (vec![], vec![1]));
 }
 
@@ -505,7 +576,7 @@ fn a_draining_node_ends_its_work_and_takes_no_more() {
     world.submit(job(2)).unwrap();
     assert_eq!(world.offers(2), [2]);
     world.receive(1, tokens(1, 1, 2, &[12]));
-    world.receive(1, finished(node(1), 1, 1, &[10, 11, 12]));
+    world.receive(1, finished(node(1), 1, 1, 3, &[10, 11, 12]));
     assert_eq!(ended(&world, 1).reason, EndReason::Stop);
     world.submit(job(3)).unwrap();
     assert!(world.offers(3).is_empty());
@@ -532,7 +603,7 @@ fn an_ask_in_another_currency_gets_no_work() {
 #[test]
 fn a_receipt_travels_with_the_end_of_its_lease() {
     let mut world = half_done();
-    world.receive(1, finished(node(1), 1, 1, &[10, 11, 12]));
+    world.receive(1, finished(node(1), 1, 1, 2, &[10, 11, 12]));
     let lease = &world.ends[0];
     assert_eq!(lease.receipt.as_ref().unwrap().receipt.output_tokens, 3);
     assert_eq!(lease.delivered, [10, 11], "the delivered count stands");
@@ -550,7 +621,7 @@ fn what_a_cell_did_is_measured_and_outlives_its_link() {
     let more: Vec<u32> = (11..31).collect();
     world.receive(1, tokens(1, 1, 1, &more));
     let all: Vec<u32> = (10..31).collect();
-    world.receive(1, finished(node(1), 1, 1, &all));
+    world.receive(1, finished(node(1), 1, 1, 2, &all));
     let before = world.core.nodes()[0].cells[0].clone();
     assert_eq!((before.first_token_ms, before.tokens_per_s), (Some(200.0), Some(20.0)));
     world.disconnect(1);
@@ -576,7 +647,7 @@ fn a_node_that_declines_what_it_took_is_given_up_on() {
 #[test]
 fn nothing_is_left_to_wake_for_when_nothing_is_in_hand() {
     let mut world = half_done();
-    world.receive(1, finished(node(1), 1, 1, &[10, 11]));
+    world.receive(1, finished(node(1), 1, 1, 2, &[10, 11]));
     world.disconnect(1);
     world.disconnect(2);
     assert_eq!(world.core.next_tick(), None);

@@ -105,7 +105,8 @@ pub fn tokens(n: u128, epoch: u32, seq: u32, ids: &[u32]) -> FromNode {
     FromNode::Tokens(TokenFrame { job_id: job_id(n), epoch, seq, ids: ids.to_vec(), text, logprobs: vec![] })
 }
 
-pub fn finished(node_id: NodeId, n: u128, epoch: u32, ids: &[u32]) -> FromNode {
+/// The end of a lease that sent so many frames, with a receipt over these ids.
+pub fn finished(node_id: NodeId, n: u128, epoch: u32, frames: u32, ids: &[u32]) -> FromNode {
     let receipt = Receipt {
         job_id: job_id(n),
         epoch,
@@ -117,7 +118,7 @@ pub fn finished(node_id: NodeId, n: u128, epoch: u32, ids: &[u32]) -> FromNode {
         total_ms: 2,
     };
     let receipt = Box::new(SignedReceipt { receipt, signature: String::new() });
-    FromNode::Finished { reason: FinishReason::Stop, cached_tokens: 0, receipt }
+    FromNode::Finished { reason: FinishReason::Stop, frames, cached_tokens: 0, receipt }
 }
 
 impl World {

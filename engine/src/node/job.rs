@@ -33,7 +33,7 @@ pub async fn run(
 ) -> Option<FromNode> {
     let Lease { job_id, epoch, node_id } = lease;
     let mut sent: Vec<u32> = Vec::new();
-    let mut vectors = 0;
+    let mut frames = 0;
     let mut first_token_ms = None;
     let end = loop {
         match request.next().await {
@@ -42,13 +42,14 @@ pub async fn run(
                 sent.extend(&frame.ids);
                 let Frame { seq, ids, text, logprobs } = frame;
                 let frame = FromNode::Tokens(TokenFrame { job_id, epoch, seq, ids, text, logprobs });
+                frames += 1;
                 // If the connection is gone, so is the lease.
                 outgoing.send(frame).await.ok()?;
             }
             Some(Event::Vector(vector)) => {
                 first_token_ms.get_or_insert_with(|| elapsed_ms(committed_at));
-                let frame = FromNode::Embedding(EmbeddingFrame { job_id, epoch, seq: vectors, vector });
-                vectors += 1;
+                let frame = FromNode::Embedding(EmbeddingFrame { job_id, epoch, seq: frames, vector });
+                frames += 1;
                 outgoing.send(frame).await.ok()?;
             }
             Some(Event::Finished { reason, usage }) => {
@@ -64,7 +65,7 @@ pub async fn run(
                     total_ms,
                 };
                 let receipt = Box::new(receipt::sign(receipt, identity));
-                break FromNode::Finished { reason, cached_tokens: usage.cached_tokens, receipt };
+                break FromNode::Finished { reason, frames, cached_tokens: usage.cached_tokens, receipt };
             }
             Some(Event::Failed { message, .. }) => break FromNode::Failed { job_id, epoch, message },
             Some(Event::Cancelled { .. }) => return None,

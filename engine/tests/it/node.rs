@@ -230,13 +230,13 @@ async fn a_committed_job_streams_its_frames_and_ends_with_a_receipt_that_verifie
         assert!(visit.offer(job_id, 3, &work).await);
         visit.commit(job_id, 3, &work).await;
         let mut ids = Vec::new();
-        let (reason, signed) = loop {
+        let (reason, frames, signed) = loop {
             match visit.hear().await {
                 Some(FromNode::Tokens(frame)) => {
                     assert_eq!((frame.job_id, frame.epoch, frame.seq as usize), (job_id, 3, ids.len()));
                     ids.extend(frame.ids);
                 }
-                Some(FromNode::Finished { reason, receipt, .. }) => break (reason, *receipt),
+                Some(FromNode::Finished { reason, frames, receipt, .. }) => break (reason, frames, *receipt),
                 other => panic!("{other:?}"),
             }
         };
@@ -246,7 +246,7 @@ async fn a_committed_job_streams_its_frames_and_ends_with_a_receipt_that_verifie
         assert_eq!((receipt.prompt_tokens, receipt.output_tokens), (work.prompt.len() as u32, ids.len() as u32));
         assert_eq!(receipt.output_sha256, output_sha256(&ids));
         assert!(receipt.first_token_ms <= receipt.total_ms);
-        assert_eq!(reason, FinishReason::Stop);
+        assert_eq!((reason, frames as usize), (FinishReason::Stop, ids.len()));
     };
     scene.play(script).await;
 }

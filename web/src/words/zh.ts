@@ -68,6 +68,7 @@ export const zh: Words = {
       idempotency_conflict: "相同的幂等键已用于另一个请求。",
       conflict: "与现有内容冲突。",
       rate_limited: "请求过于频繁，请稍候。",
+      overloaded: "当前任务过多，无法及时开始，请稍后再试。",
       unavailable: "暂时无法提供服务，请稍后再试。",
       job_failed: "任务未能完成，只收取已交付的部分。",
       internal: "系统内部出错，请稍后重试。",

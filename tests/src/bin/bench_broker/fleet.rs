@@ -103,7 +103,7 @@ pub fn finished(job_id: JobId, node_id: NodeId) -> FromNode {
         total_ms: 1,
     };
     let receipt = Box::new(SignedReceipt { receipt, signature: String::new() });
-    FromNode::Finished { reason: FinishReason::Stop, cached_tokens: 0, receipt }
+    FromNode::Finished { reason: FinishReason::Stop, frames: 1, cached_tokens: 0, receipt }
 }
 
 fn session(n: usize) -> NodeSession {

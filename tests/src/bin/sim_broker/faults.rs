@@ -1,8 +1,10 @@
-//! What goes wrong on purpose: machines that crash or stall, a network that drops, doubles and reorders, nodes that lie.
+//! What goes wrong on purpose: machines that crash or stall, a network that drops, doubles and reorders, nodes that lie
+//! about their work, their clocks and their chips.
 
 use primitives::node_protocol::FromNode;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha20Rng;
+use tests::lies;
 
 /// How often each thing happens.
 #[derive(Clone, Copy, Debug)]
@@ -62,22 +64,10 @@ impl Chaos {
         copies
     }
 
-    /// What a liar says instead: more than it did, of another lease, the end too early, or an output that claims too much.
+    /// What a liar says instead.
     pub fn twist(&mut self, node: usize, message: &mut FromNode) {
-        if !node.is_multiple_of(self.faults.liar_every) || !self.random.random_bool(self.faults.lie) {
-            return;
-        }
-        let way = self.random.random_range(0..3_u32);
-        match message {
-            FromNode::Tokens(frame) if way == 0 => frame.epoch += 1,
-            FromNode::Tokens(frame) if way == 1 => frame.seq += 1,
-            FromNode::Tokens(frame) => frame.text = "x".repeat(1 << 20),
-            FromNode::Finished { cached_tokens, receipt, .. } => {
-                *cached_tokens = u32::MAX;
-                receipt.receipt.output_tokens += 1_000;
-                receipt.receipt.epoch += u32::from(way == 0);
-            }
-            _ => {}
+        if node.is_multiple_of(self.faults.liar_every) && self.random.random_bool(self.faults.lie) {
+            lies::twist(message, self.random.random_range(0..3));
         }
     }
 

@@ -40,13 +40,15 @@ use crate::trace::{Part, Request, Trace};
 const RATE_FROM: f64 = 8.0;
 /// The share of the quickest rule's highest rate at which costs are compared.
 const EQUAL_SHARE: f64 = 0.6;
+/// Jobs between two words on how far a run with faults is.
+const PROGRESS_EVERY: usize = 50_000;
 
 /// Finds the highest rate of requests at which nine in ten are kept their promise, for ours and for published rules.
 ///
 /// Nodes, speeds, prices and tenants are made up; requests are the trace's, compressed in time. A request is kept its promise
 /// when its first token comes within 0.5 s (and a second more for each 8,000 tokens of its prompt, on a Mooncake trace) and
 /// its steps take 60 ms at most. With --faults nothing is compared: machines crash, messages are lost, doubled and reordered,
-/// nodes lie, and an oracle counts tokens that were doubled or billed wrongly, and outputs that ended short.
+/// nodes lie, and an oracle counts tokens that were lost, doubled or billed wrongly.
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask sim broker", version = None)]
 struct Arguments {
@@ -148,7 +150,7 @@ fn side_by_side(policies: &[&'static str], search: impl Fn(&str) -> Option<Figur
     found
 }
 
-/// Lets much go wrong, and fails if a token was billed and lost, doubled, or billed wrongly.
+/// Lets much go wrong, and fails if a token was lost, doubled or billed wrongly.
 fn go_wrong(arguments: &Arguments, trace: &Trace) -> anyhow::Result<ExitCode> {
     let rate = arguments.rate.unwrap_or(RATE_FROM);
     let span = trace.requests.last().map_or(0.0, |last| last.at_s) + 1.0;
@@ -161,10 +163,16 @@ fn go_wrong(arguments: &Arguments, trace: &Trace) -> anyhow::Result<ExitCode> {
         .collect();
     ensure!(!requests.is_empty(), "--jobs must be more than 0");
     let scene = Scene::new(&requests, rate / trace.rate(), arguments.fleet, arguments.seed);
-    let seen = market::run_with_faults(&scene, faults::EVERYTHING, arguments.seed);
+    let mut told = 0;
+    let progress = |ended: usize| {
+        if ended / PROGRESS_EVERY > told {
+            told = ended / PROGRESS_EVERY;
+            eprintln!("{ended} of {} jobs", arguments.jobs);
+        }
+    };
+    let seen = market::run_with_faults(&scene, faults::EVERYTHING, arguments.seed, progress);
     println!("{} jobs at {rate} a second on {}, seed {}", arguments.jobs, arguments.fleet.name(), arguments.seed);
     println!("{}", serde_json::to_string_pretty(&seen)?);
-    println!("billed and lost + doubled + billed wrongly + without one end = {}", seen.faults());
-    println!("ended short, the missing part unbilled = {}", seen.short);
+    println!("ended short + billed and lost + doubled + billed wrongly + without one end = {}", seen.faults());
     Ok(if seen.faults() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -96,10 +96,13 @@ pub fn run(scene: &Scene) -> Run {
     Run { outcomes: market.outcomes, cost, forecasts }
 }
 
-/// Runs a scene under the production core while much goes wrong, and tells what the oracle saw.
-pub fn run_with_faults(scene: &Scene, faults: Faults, seed: u64) -> Seen {
+/// Runs a scene under the production core while much goes wrong, and tells what the oracle saw; `told` hears how many requests
+/// have come to their end so far.
+pub fn run_with_faults(scene: &Scene, faults: Faults, seed: u64, mut told: impl FnMut(usize)) -> Seen {
     let mut market = Market::new(scene, Some(Chaos::new(faults, seed)));
-    market.run();
+    while market.step() {
+        told(scene.requests.len() - market.open);
+    }
     let refused = market.outcomes.iter().filter(|outcome| outcome.refused).count() as u64;
     market.oracle.close(refused, scene.requests.len() as u64);
     market.oracle.seen
@@ -143,12 +146,17 @@ impl<'a> Market<'a> {
     }
 
     fn run(&mut self) {
-        while self.open > 0
-            && let Some((now, thing)) = self.agenda.next()
-        {
+        while self.step() {}
+    }
+
+    /// Lets the next thing happen, if any request is still open.
+    fn step(&mut self) -> bool {
+        let next = if self.open > 0 { self.agenda.next() } else { None };
+        if let Some((now, thing)) = next {
             self.happen(now, thing);
             self.perform(now);
         }
+        self.open > 0
     }
 
     fn happen(&mut self, now: u64, thing: Thing) {
@@ -185,10 +193,12 @@ impl<'a> Market<'a> {
                 (peer.is_up, peer.link) = (true, peer.link + 1);
                 self.core.connect(at(now), session(node, peer.machine.kind));
             }
-            Thing::Ticks => {
+            // One that was set before an earlier one came to be is past its use.
+            Thing::Ticks if self.ticks_at == Some(now) => {
                 self.ticks_at = None;
                 self.core.tick(at(now));
             }
+            Thing::Ticks => {}
         }
     }
 
@@ -308,6 +318,7 @@ impl<'a> Market<'a> {
         if ends && let Some(lease) = self.peers[node].runs.remove(&key) {
             let finished = FromNode::Finished {
                 reason: FinishReason::Stop,
+                frames: lease.seq,
                 cached_tokens: lease.cached,
                 receipt: Box::new(lease.receipt(node_id(node))),
             };
@@ -354,10 +365,10 @@ impl<'a> Market<'a> {
                 Output::Close(_) | Output::Present(_) => {}
             }
         }
-        let next = self.core.next_tick().map(|next| next.timestamp_micros() as u64);
+        let next = self.core.next_tick().map(|next| now.max(next.timestamp_micros() as u64));
         if let Some(next) = next.filter(|next| self.ticks_at.is_none_or(|set| *next < set)) {
             self.ticks_at = Some(next);
-            self.agenda.set(next.max(now), Thing::Ticks);
+            self.agenda.set(next, Thing::Ticks);
         }
     }
 

@@ -12,8 +12,7 @@ pub struct Seen {
     pub jobs: u64,
     /// Jobs that ended as they should, with every token.
     pub whole: u64,
-    /// Jobs whose consumer got less than the whole output and was told that it ended well: the word of the end came before a
-    /// frame that was late, or a node said too early that it was done. What is missing is not billed, but it is missing.
+    /// Jobs whose consumer got less than the whole output and was told that it ended well.
     pub short: u64,
     /// Jobs that failed honestly, and were told so.
     pub failed: u64,
@@ -32,9 +31,9 @@ pub struct Seen {
 }
 
 impl Seen {
-    /// What the core promises to be 0 whatever comes; jobs that end short are told beside it.
+    /// What the core promises to be 0 whatever comes.
     pub fn faults(&self) -> u64 {
-        self.lost + self.doubled + self.misbilled + self.endless
+        self.short + self.lost + self.doubled + self.misbilled + self.endless
     }
 }
 

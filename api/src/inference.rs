@@ -67,6 +67,8 @@ pub struct Request {
     pub logprobs: Option<u8>,
     /// The lowest grade that is taken; the model's own default when absent.
     pub grade: Option<Grade>,
+    /// Whether somebody waits for it.
+    pub class: Class,
     /// How many answers; at least one.
     pub choices: u8,
     /// The most output tokens of each; the model's own default when absent.
@@ -241,6 +243,7 @@ impl Inference {
             let prompt_tokens_paid = if first.is_none() { prompt_tokens } else { 0 };
             Ok::<_, Error>(NewJob {
                 grade: request.grade.unwrap_or(entry.model.grade_default),
+                class: request.class,
                 idempotency_key: request.idempotency_key.clone().filter(|_| first.is_none()),
                 body_sha256: request.body_sha256,
                 output_tokens_max,
@@ -501,6 +504,10 @@ impl From<Refused> for Error {
     fn from(refused: Refused) -> Self {
         let retry_after = match &refused {
             Refused::QueueFull { retry_after, .. } | Refused::Late { retry_after, .. } => *retry_after,
+            Refused::Overloaded { model, retry_after } => {
+                let limit = format!("what the nodes of `{model}` take now");
+                return Self::RateLimited { limit, retry_after: *retry_after };
+            }
             _ => std::time::Duration::from_secs(5),
         };
         Self::Unavailable { reason: format!("{refused}."), retry_after }

@@ -40,6 +40,8 @@ pub struct EngineConfig {
     pub kv: KvType,
     /// A cap for power or heat: no sequence is given more tokens a second. None is no cap.
     pub tokens_per_second_max: Option<u32>,
+    /// The load that is declared: a node takes no interactive job that would wait longer for its turn. *Units*: ms.
+    pub turn_ms_max: Option<u32>,
 }
 
 impl EngineConfig {
@@ -60,6 +62,7 @@ impl EngineConfig {
             saved_bytes_max: 512 * 1024 * 1024,
             kv: KvType::F16,
             tokens_per_second_max: None,
+            turn_ms_max: None,
         }
     }
 
@@ -234,6 +237,14 @@ impl Engine {
         let Door::Sequences(mailbox) = &self.door else { return ModelLoad { model, ..ModelLoad::default() } };
         let (blocks_added, blocks_removed) = mailbox.block_news(BLOCK_NEWS_MAX);
         ModelLoad { model, outlook: mailbox.outlook(), blocks_added, blocks_removed, slots: None }
+    }
+
+    /// By how much a job that comes now, after prompts of so many tokens that are on their way, would wait longer for its turn than is
+    /// declared; nothing while that is unknown. *Units*: ms.
+    pub fn past_declared_ms(&self, on_their_way: u32) -> Option<u32> {
+        let (Some(most_ms), Door::Sequences(mailbox)) = (self.config.turn_ms_max, &self.door) else { return None };
+        let turn_ms = mailbox.outlook()?.after(on_their_way).turn_ms;
+        turn_ms.checked_sub(most_ms).filter(|past_ms| *past_ms > 0)
     }
 
     /// How long the step that it computes has taken so far; none between steps, and of texts, each batch of which is one call.

@@ -178,9 +178,11 @@ impl Mailbox {
         }
     }
 
-    /// When a request that comes now may be answered, once that is known.
+    /// When a request that comes now may be answered, once that is known: after what the last step left, and what came since.
     pub fn outlook(&self) -> Option<Outlook> {
-        self.lock().outlook
+        let state = self.lock();
+        let came: usize = state.mail.arrivals.iter().map(|arrival| arrival.prefix.len()).sum();
+        state.outlook.map(|outlook| outlook.after(u32::try_from(came).unwrap_or(u32::MAX)))
     }
 
     /// Begins to tell of blocks to somebody who knows of none.

@@ -219,6 +219,9 @@ fn sized(args: &EngineArgs, mut config: EngineConfig) -> EngineConfig {
     config.kv = args.kv;
     config.saved_bytes_max = args.saved_mib.saturating_mul(1024 * 1024);
     config.tokens_per_second_max = args.tokens_per_second_max;
+    config.turn_ms_max = args.turn_ms_max;
+    // As many may give way as run.
+    config.waiting_max = config.waiting_max.max(args.slots);
     config
 }
 

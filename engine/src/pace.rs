@@ -116,7 +116,7 @@ mod tests {
             if left.len() < 12 && generator.next_u32() % 20 == 0 {
                 for _ in 0..generator.next_u32() % 8 {
                     let tokens = 10 + generator.next_u32() as usize % 90;
-                    let outlook = pace.outlook(scheduler.ahead());
+                    let outlook = pace.outlook(scheduler.ahead(0));
                     told.insert(next, (time, outlook.map(|outlook| first_token(outlook, tokens))));
                     left.insert(next, 5 + u64::from(generator.next_u32() % 50));
                     scheduler.admit(next, Rank::default(), Prefix::new(None, vec![0; tokens])).unwrap();

@@ -13,6 +13,7 @@ pub struct NodeSettings {
     upstream: Option<String>,
     step_ms_max: Option<u64>,
     model: Option<PathBuf>,
+    turn_ms_max: Option<u32>,
 }
 
 impl NodeSettings {
@@ -37,6 +38,12 @@ impl NodeSettings {
     /// Serves the model of this folder instead of the bundled one.
     pub fn model(mut self, folder: PathBuf) -> Self {
         self.model = Some(folder);
+        self
+    }
+
+    /// Declares that no job is to wait longer than this for its turn.
+    pub fn turn_ms_max(mut self, ms: u32) -> Self {
+        self.turn_ms_max = Some(ms);
         self
     }
 
@@ -90,6 +97,9 @@ impl Node {
         }
         if let Some(slots) = settings.slots {
             option("slots", slots.to_string());
+        }
+        if let Some(ms) = settings.turn_ms_max {
+            option("turn-ms-max", ms.to_string());
         }
         if let Some(ms) = settings.step_ms_max {
             option("step-ms-max", ms.to_string());

@@ -7,6 +7,7 @@ use primitives::node_protocol::{ModelLoad, ServedModel, Work};
 use crate::backend::llama;
 use crate::engine::{Engine, RequestHandle};
 use crate::error::{Error, Refused};
+use crate::model::Kind;
 use crate::upstream::Upstream;
 
 /// An engine as the node sees it: it takes work and gives events.
@@ -48,6 +49,8 @@ impl Serving {
                     slots: config.slots as u32,
                     engine: self.engine(),
                     features: llama::features_with(config.kv),
+                    turn_ms_max: config.turn_ms_max,
+                    preempts: self.waiting_max() > 0,
                 }
             }
             Self::Upstream(upstream) => upstream.served(),
@@ -59,6 +62,23 @@ impl Serving {
         match self {
             Self::Bundled(engine) => engine.config().slots,
             Self::Upstream(upstream) => upstream.slots(),
+        }
+    }
+
+    /// Jobs that it holds beyond its slots while they give way to others; none of an engine beside the node, nor of texts to embed.
+    pub fn waiting_max(&self) -> usize {
+        match self {
+            Self::Bundled(engine) if engine.model().kind == Kind::Generation => engine.config().waiting_max,
+            Self::Bundled(_) | Self::Upstream(_) => 0,
+        }
+    }
+
+    /// By how much an interactive job that comes now, after prompts of so many tokens, would wait longer for its turn than is
+    /// declared. *Units*: ms.
+    pub fn past_declared_ms(&self, on_their_way: u32) -> Option<u32> {
+        match self {
+            Self::Bundled(engine) => engine.past_declared_ms(on_their_way),
+            Self::Upstream(_) => None,
         }
     }
 

@@ -114,8 +114,7 @@ fn session(n: usize) -> NodeSession {
         quantisation: "F16".into(),
         context_tokens: 8_192,
         slots: 8,
-        engine: String::new(),
-        features: vec![],
+        ..ServedModel::default()
     };
     NodeSession {
         node_id: node_id(n),

@@ -428,8 +428,7 @@ fn session(node: usize, kind: &Kind) -> NodeSession {
         quantisation: "F16".into(),
         context_tokens: CONTEXT_TOKENS,
         slots: kind.slots as u32,
-        engine: String::new(),
-        features: vec![],
+        ..ServedModel::default()
     };
     NodeSession {
         node_id: node_id(node),

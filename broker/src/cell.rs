@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, TimeDelta, Utc};
 use primitives::certificate::Grade;
 use primitives::id::JobId;
-use primitives::node_protocol::ServedModel;
+use primitives::node_protocol::{Outlook, ServedModel};
 
 use crate::ask::AskPrices;
 use crate::curve::Curve;
@@ -32,6 +32,8 @@ pub(crate) struct Cell {
     preempts: bool,
     /// It declares to let no job wait longer for its turn, if it does. *Units*: ms.
     turn_ms_max: Option<f64>,
+    /// Until its weights are in memory, by its node's last word. *Units*: ms.
+    loading_ms: f64,
     /// By its own word it has as much as it takes until then.
     busy_until: Option<DateTime<Utc>>,
     /// What the provider asks.
@@ -64,6 +66,8 @@ struct Ahead {
     offered_ms: f64,
     /// When its first token was expected. *Units*: ms, by [`instant_ms`].
     expected_ms: f64,
+    /// The weights were not in memory yet: it tells nothing of how fast they are.
+    loads: bool,
 }
 
 /// When a cell could begin a job that is offered now.
@@ -87,6 +91,7 @@ impl Cell {
             gives_way: BTreeSet::new(),
             preempts: served.preempts,
             turn_ms_max: served.turn_ms_max.map(f64::from),
+            loading_ms: 0.0,
             busy_until: None,
             prices,
             grade: Grade::None,
@@ -124,7 +129,7 @@ impl Cell {
     /// From an offer to the first token, in the middle. *Units*: ms.
     pub fn first_token_ms(&self, turn: Turn, uncached: f64) -> f64 {
         let curve = &self.measured.curve;
-        turn.begins_ms + curve.prompt_ms(uncached, turn.batch) + curve.trip_ms() / 2.0
+        turn.begins_ms + self.loading_ms + curve.prompt_ms(uncached, turn.batch) + curve.trip_ms() / 2.0
     }
 
     /// How a job that comes now sees it.
@@ -142,12 +147,19 @@ impl Cell {
         step_max.is_none_or(|most| step_ms.is_none_or(|step_ms| step_ms <= millis(most)))
     }
 
+    /// Its node tells what may be expected.
+    pub fn hear(&mut self, outlook: Outlook) {
+        self.loading_ms = outlook.loading_ms.into();
+        self.measured.curve.hear(outlook.prompt_token_us);
+    }
+
     /// A job is offered: it is ahead of all that come later.
     pub fn put_ahead(&mut self, job_id: JobId, uncached: f64, now_ms: f64, record_ms: f64) {
         let turn = self.turn(now_ms, record_ms);
         let expected_ms = now_ms + self.first_token_ms(turn, uncached);
         let arrives_ms = now_ms + turn.begins_ms - turn.waits_ms;
-        self.ahead.push(Ahead { job_id, uncached, arrives_ms, offered_ms: now_ms, expected_ms });
+        let loads = self.loading_ms > 0.0;
+        self.ahead.push(Ahead { job_id, uncached, arrives_ms, offered_ms: now_ms, expected_ms, loads });
         self.in_flight += 1;
     }
 
@@ -215,12 +227,15 @@ impl Cell {
         let ahead = self.ahead.remove(place);
         let curve = &mut self.measured.curve;
         let began_ms = (ahead.arrives_ms + curve.trip_ms() / 2.0).max(self.freed_ms);
+        self.freed_ms = now_ms;
+        if ahead.loads {
+            return;
+        }
         if place == 0 {
             let batch = f64::from(self.in_flight).max(1.0) - 1.0;
             curve.learn_prompt(ahead.uncached, batch, (now_ms - began_ms).max(0.1));
         }
         curve.judge(ahead.expected_ms - ahead.offered_ms, now_ms - ahead.offered_ms);
-        self.freed_ms = now_ms;
     }
 
     /// A job is gone from the node, whatever it had done.

@@ -352,7 +352,7 @@ impl Connected {
         for told in &load.models {
             let Some(cell) = self.cells.get_mut(&told.model) else { continue };
             if let Some(outlook) = told.outlook {
-                cell.measured.curve.hear(outlook.prompt_token_us);
+                cell.hear(outlook);
             }
             cell.held.tell(&told.blocks_added, &told.blocks_removed, now_ms);
         }

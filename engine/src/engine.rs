@@ -9,6 +9,7 @@ use primitives::node_protocol::{BLOCK_NEWS_MAX, FinishReason, ModelLoad, Terms, 
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 
+use crate::announcement::Announcements;
 use crate::backend::llama::{KvType, SLOTS_MAX, Shape};
 use crate::batcher;
 use crate::embedder::{self, Embedder};
@@ -227,6 +228,21 @@ impl Engine {
     pub fn restart_news(&self) {
         if let Door::Sequences(mailbox) = &self.door {
             mailbox.restart_news();
+        }
+    }
+
+    /// Ends telling of blocks: gives what is left to tell when it holds none any more.
+    pub(crate) fn end_news(&self) -> Announcements {
+        match &self.door {
+            Door::Sequences(mailbox) => mailbox.end_news(),
+            Door::Texts(_) => Announcements::default(),
+        }
+    }
+
+    /// Takes over what an engine before it left to tell.
+    pub(crate) fn go_on_with(&self, news: Announcements) {
+        if let Door::Sequences(mailbox) = &self.door {
+            mailbox.go_on_with(news);
         }
     }
 

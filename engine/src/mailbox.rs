@@ -190,6 +190,18 @@ impl Mailbox {
         self.lock().blocks.restart();
     }
 
+    /// What is left to tell when nothing is held any more.
+    pub fn end_news(&self) -> Announcements {
+        let mut news = std::mem::take(&mut self.lock().blocks);
+        news.clear();
+        news
+    }
+
+    /// Goes on after what was left to tell, before anything is held.
+    pub fn go_on_with(&self, news: Announcements) {
+        self.lock().blocks = news;
+    }
+
     /// Tells of some blocks: now held, and no longer held.
     pub fn block_news(&self, most: usize) -> (Vec<BlockName>, Vec<BlockName>) {
         self.lock().blocks.next(most)

@@ -64,7 +64,8 @@ impl Pace {
         let slot =
             if endings == 0 { 0.0 } else { self.output.0? * step * endings as f64 / ahead.running.max(1) as f64 };
         // A cast of a float stops at the largest number.
-        Some(Outlook { turn_ms: (prompts.max(slot) * 1e3) as u32, prompt_token_us: (prompt_token * 1e6) as u32 })
+        let (turn_ms, prompt_token_us) = ((prompts.max(slot) * 1e3) as u32, (prompt_token * 1e6) as u32);
+        Some(Outlook { turn_ms, prompt_token_us, loading_ms: 0 })
     }
 }
 

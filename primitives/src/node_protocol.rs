@@ -303,6 +303,9 @@ pub struct Outlook {
     pub turn_ms: u32,
     /// Then for each token of its prompt that no cache holds.
     pub prompt_token_us: u32,
+    /// Before all that, until the model's weights are in memory.
+    #[serde(default)]
+    pub loading_ms: u32,
 }
 
 impl Outlook {

@@ -18,6 +18,7 @@ use crate::node::connection::{Connection, Reader};
 use crate::node::identity::Identity;
 use crate::node::job;
 use crate::node::serving::Serving;
+use crate::shelf::Claim;
 
 /// Messages that wait for the socket. When it is full, jobs wait; their tokens wait in their own queues.
 const OUTGOING_MAX: usize = 256;
@@ -72,6 +73,8 @@ struct Held {
     engine: usize,
     priority: u8,
     prompt_tokens: u32,
+    /// Keeps the model in memory.
+    claim: Option<Arc<Claim>>,
     state: State,
 }
 
@@ -164,9 +167,10 @@ impl Session<'_> {
             self.cancel(job_id, held);
         }
         match self.place(&offer) {
-            Ok(engine) => {
+            Ok((engine, claim)) => {
+                let claim = claim.map(Arc::new);
                 let state = State::Accepted { lapses_at: Instant::now() + COMMIT_WITHIN };
-                self.leases.insert(job_id, Held { epoch, engine, priority, prompt_tokens, state });
+                self.leases.insert(job_id, Held { epoch, engine, priority, prompt_tokens, claim, state });
                 self.say(FromNode::Accept { job_id, epoch }).await
             }
             Err(Declined { reason, retry_after_ms }) => {
@@ -175,8 +179,8 @@ impl Session<'_> {
         }
     }
 
-    /// The engine that has a slot for the job, free or of a job that gives way, or why there is none.
-    fn place(&self, offer: &Offer) -> Result<usize, Declined> {
+    /// The engine that has a slot for the job, free or of a job that gives way, and its model in memory; or why there is none.
+    fn place(&self, offer: &Offer) -> Result<(usize, Option<Claim>), Declined> {
         if self.drain.is_some() {
             return Err("draining".to_owned().into());
         }
@@ -206,7 +210,7 @@ impl Session<'_> {
                 let reason = format!("its turn would come {past_ms} ms later than is declared");
                 Err(Declined { reason, retry_after_ms: Some(past_ms) })
             }
-            _ => Ok(engine),
+            _ => Ok((engine, serving.claim()?)),
         }
     }
 
@@ -222,12 +226,17 @@ impl Session<'_> {
             return Ok(());
         };
         let committed_at = Instant::now();
-        let engine = self.engines[lease.engine].clone();
+        let (engine, claim) = (self.engines[lease.engine].clone(), lease.claim.clone());
         let (identity, outgoing, node_id) = (self.identity.clone(), self.outgoing.clone(), self.node_id);
         let task = self.jobs.spawn(async move {
             let lease = job::Lease { job_id, epoch, node_id };
             // A grammar may take longer to compile than a conversation may pause.
-            let message = match tokio::task::spawn_blocking(move || submit(&engine)).await {
+            // So may a model to load, which goes on when nobody waits for it any more.
+            let submitting = tokio::task::spawn_blocking(move || {
+                let _claim = claim;
+                submit(&engine)
+            });
+            let message = match submitting.await {
                 Ok(Ok(request)) => job::run(lease, request, committed_at, &identity, &outgoing).await,
                 Ok(Err(refused)) => Some(FromNode::Failed { job_id, epoch, message: refused.to_string() }),
                 Err(broken) => Some(FromNode::Failed { job_id, epoch, message: broken.to_string() }),

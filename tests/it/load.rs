@@ -3,6 +3,7 @@
 use serde_json::json;
 use tests::books;
 use tests::client::{ask, ask_at_length, streamed};
+use tests::model;
 use tests::node::NodeSettings;
 use tests::system::TestSystem;
 
@@ -54,5 +55,30 @@ async fn a_long_batch_job_on_a_full_node_gives_way_to_a_request_that_somebody_wa
     assert_eq!(rest.usage.unwrap()["completion_tokens"], 60);
     let refused = client.chat(&ask("Hi").with("service_tier", json!("scale"))).await;
     assert_eq!((refused.status, refused.body["error"]["param"].as_str()), (400, Some("service_tier")));
+    system.end().await;
+}
+
+#[tokio::test]
+async fn one_node_serves_models_that_its_memory_does_not_hold_together() {
+    let mut system = TestSystem::builder().start().await;
+    system.seed_model(&model::embedding_folder()).await;
+    let both = NodeSettings::default().besides(model::embedding_folder()).memory_mib(700);
+    system.add_node(&both.slots(2).tokens_per_second_max(20)).await;
+    let client = system.client();
+    let question = ask("What is 12 + 30?");
+    let texts = json!({"model": "tiny-bert", "input": "the cat sat"});
+    let answer = client.chat(&question).await.ok().text().to_owned();
+    let vector = client.embed(&texts).await.ok().body["data"].clone();
+    system.nodes[0].program.logged("model unloaded", 1).await;
+    // While it is being answered from, the other has to wait.
+    let mut running = client.stream(&streamed(&ask_at_length().max_tokens(30))).await;
+    running.text_of(1).await;
+    system.nodes[0].program.logged("model unloaded", 2).await;
+    let embedding = client.embed(&texts);
+    let (whole, embedded) = tokio::join!(running.rest(), embedding);
+    assert!(whole.done);
+    assert_eq!(embedded.ok().body["data"], vector);
+    assert_eq!(client.chat(&question).await.ok().text(), answer);
+    system.nodes[0].program.logged("model unloaded", 4).await;
     system.end().await;
 }

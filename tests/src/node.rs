@@ -14,6 +14,8 @@ pub struct NodeSettings {
     step_ms_max: Option<u64>,
     model: Option<PathBuf>,
     turn_ms_max: Option<u32>,
+    besides: Vec<PathBuf>,
+    memory_mib: Option<u64>,
 }
 
 impl NodeSettings {
@@ -44,6 +46,18 @@ impl NodeSettings {
     /// Declares that no job is to wait longer than this for its turn.
     pub fn turn_ms_max(mut self, ms: u32) -> Self {
         self.turn_ms_max = Some(ms);
+        self
+    }
+
+    /// Serves the model of this folder as well.
+    pub fn besides(mut self, folder: PathBuf) -> Self {
+        self.besides.push(folder);
+        self
+    }
+
+    /// Gives all models together so much memory.
+    pub fn memory_mib(mut self, mib: u64) -> Self {
+        self.memory_mib = Some(mib);
         self
     }
 
@@ -89,6 +103,12 @@ impl Node {
         match &settings.upstream {
             Some(url) => option("upstream", format!("{folder}={url}")),
             None => option("model", folder),
+        }
+        for folder in &settings.besides {
+            option("model", folder.display().to_string());
+        }
+        if let Some(mib) = settings.memory_mib {
+            option("memory-mib", mib.to_string());
         }
         option("threads", "1".to_owned());
         option("log-format", "json".to_owned());

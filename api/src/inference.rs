@@ -67,6 +67,8 @@ pub struct Request {
     pub logprobs: Option<u8>,
     /// The lowest grade that is taken; the model's own default when absent.
     pub grade: Option<Grade>,
+    /// Whether somebody waits for it.
+    pub class: Class,
     /// How many answers; at least one.
     pub choices: u8,
     /// The most output tokens of each; the model's own default when absent.
@@ -245,6 +247,7 @@ impl Inference {
             let prompt_tokens_paid = if first.is_none() { prompt_tokens } else { 0 };
             Ok::<_, Error>(NewJob {
                 grade: request.grade.unwrap_or(entry.model.grade_default),
+                class: request.class,
                 idempotency_key: request.idempotency_key.clone().filter(|_| first.is_none()),
                 body_sha256: request.body_sha256,
                 output_tokens_max,
@@ -510,7 +513,9 @@ impl From<Refused> for Error {
     fn from(refused: Refused) -> Self {
         let reason = format!("{refused}.");
         match refused {
-            Refused::Late { retry_after, .. } => Self::Overloaded { reason, retry_after },
+            Refused::Late { retry_after, .. } | Refused::Overloaded { retry_after, .. } => {
+                Self::Overloaded { reason, retry_after }
+            }
             Refused::QueueFull { retry_after, .. } => Self::Unavailable { reason, retry_after },
             _ => Self::Unavailable { reason, retry_after: std::time::Duration::from_secs(5) },
         }

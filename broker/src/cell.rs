@@ -1,13 +1,16 @@
 //! A cell: one model on one node, with its free slots, its price, the prompts ahead of a new one, and how it has done so far.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use primitives::certificate::Grade;
 use primitives::id::JobId;
-use primitives::node_protocol::ServedModel;
+use primitives::node_protocol::{Outlook, ServedModel};
 
 use crate::ask::AskPrices;
 use crate::curve::Curve;
 use crate::held_blocks::HeldBlocks;
+use crate::job::Class;
 use crate::queue::Lane;
 use crate::sent::SentBlocks;
 use crate::standing::Standing;
@@ -23,6 +26,16 @@ pub(crate) struct Cell {
     pub capacity: u32,
     /// Jobs offered to it or leased to it.
     pub in_flight: u32,
+    /// Of those, the ones that give way to a job that somebody waits for.
+    gives_way: BTreeSet<JobId>,
+    /// A job of a higher class takes the slot of a lower.
+    preempts: bool,
+    /// It declares to let no job wait longer for its turn, if it does. *Units*: ms.
+    turn_ms_max: Option<f64>,
+    /// Until its weights are in memory, by its node's last word. *Units*: ms.
+    loading_ms: f64,
+    /// By its own word it has as much as it takes until then.
+    busy_until: Option<DateTime<Utc>>,
     /// What the provider asks.
     pub prices: AskPrices,
     /// How near it is to the original; jobs that ask for more do not come here, and none come to a cell without one.
@@ -53,6 +66,8 @@ struct Ahead {
     offered_ms: f64,
     /// When its first token was expected. *Units*: ms, by [`instant_ms`].
     expected_ms: f64,
+    /// The weights were not in memory yet: it tells nothing of how fast they are.
+    loads: bool,
 }
 
 /// When a cell could begin a job that is offered now.
@@ -73,6 +88,11 @@ impl Cell {
             slots: served.slots,
             capacity: served.slots.saturating_add(backlog),
             in_flight: 0,
+            gives_way: BTreeSet::new(),
+            preempts: served.preempts,
+            turn_ms_max: served.turn_ms_max.map(f64::from),
+            loading_ms: 0.0,
+            busy_until: None,
             prices,
             grade: Grade::None,
             on_trial: false,
@@ -109,7 +129,7 @@ impl Cell {
     /// From an offer to the first token, in the middle. *Units*: ms.
     pub fn first_token_ms(&self, turn: Turn, uncached: f64) -> f64 {
         let curve = &self.measured.curve;
-        turn.begins_ms + curve.prompt_ms(uncached, turn.batch) + curve.trip_ms() / 2.0
+        turn.begins_ms + self.loading_ms + curve.prompt_ms(uncached, turn.batch) + curve.trip_ms() / 2.0
     }
 
     /// How a job that comes now sees it.
@@ -134,13 +154,63 @@ impl Cell {
         step_max.is_none_or(|most| step_ms.is_none_or(|step_ms| step_ms <= millis(most)))
     }
 
+    /// Its node tells what may be expected.
+    pub fn hear(&mut self, outlook: Outlook) {
+        self.loading_ms = outlook.loading_ms.into();
+        self.measured.curve.hear(outlook.prompt_token_us);
+    }
+
     /// A job is offered: it is ahead of all that come later.
     pub fn put_ahead(&mut self, job_id: JobId, uncached: f64, now_ms: f64, record_ms: f64) {
         let turn = self.turn(now_ms, record_ms);
         let expected_ms = now_ms + self.first_token_ms(turn, uncached);
         let arrives_ms = now_ms + turn.begins_ms - turn.waits_ms;
-        self.ahead.push(Ahead { job_id, uncached, arrives_ms, offered_ms: now_ms, expected_ms });
+        let loads = self.loading_ms > 0.0;
+        self.ahead.push(Ahead { job_id, uncached, arrives_ms, offered_ms: now_ms, expected_ms, loads });
         self.in_flight += 1;
+    }
+
+    /// A job that can wait is offered. Where it gives way it is ahead of none that somebody waits for.
+    pub fn put_aside(&mut self, job_id: JobId) {
+        self.gives_way.insert(job_id);
+        self.in_flight += 1;
+    }
+
+    /// Whether a job of this class gives way here.
+    pub fn lets_pass(&self, class: Class) -> bool {
+        self.preempts && class == Class::Batch
+    }
+
+    /// Whether one that gives way may be doing so now: it shows no sign of life then.
+    pub fn is_overfull(&self) -> bool {
+        self.in_flight > self.slots
+    }
+
+    /// The node says that it is too busy until then.
+    pub fn decline_until(&mut self, until: DateTime<Utc>) {
+        self.busy_until = Some(until);
+    }
+
+    /// Whether it declares how long a job may wait for its turn.
+    pub fn declares(&self) -> bool {
+        self.turn_ms_max.is_some()
+    }
+
+    /// By how much a job that comes now would wait longer for its turn than this cell declares, behind so many others of the
+    /// queue. Nothing where it does not, or where nothing is declared. *Units*: ms.
+    pub fn past_declared_ms(&self, now: DateTime<Utc>, record_ms: f64, queued: Queued) -> Option<f64> {
+        let most_ms = self.turn_ms_max.filter(|_| self.capacity > 0)?;
+        if let Some(until) = self.busy_until.filter(|until| *until > now) {
+            return Some(millis(until - now));
+        }
+        let now_ms = instant_ms(now);
+        let lane = self.lane(now_ms, record_ms);
+        let prompts_ms =
+            self.turn(now_ms, record_ms).waits_ms + queued.jobs * lane.start_ms + queued.tokens * lane.token_ms;
+        let slots_short = queued.jobs + 1.0 - f64::from(self.room(Class::Interactive));
+        let slots_ms = slots_short.max(0.0) * queued.job_ms / f64::from(self.slots.max(1));
+        let waits_ms = prompts_ms.max(slots_ms);
+        (waits_ms > most_ms).then_some(waits_ms - most_ms)
     }
 
     /// The node has answered: the trip is measured.
@@ -164,17 +234,21 @@ impl Cell {
         let ahead = self.ahead.remove(place);
         let curve = &mut self.measured.curve;
         let began_ms = (ahead.arrives_ms + curve.trip_ms() / 2.0).max(self.freed_ms);
+        self.freed_ms = now_ms;
+        if ahead.loads {
+            return;
+        }
         if place == 0 {
             let batch = f64::from(self.in_flight).max(1.0) - 1.0;
             curve.learn_prompt(ahead.uncached, batch, (now_ms - began_ms).max(0.1));
         }
         curve.judge(ahead.expected_ms - ahead.offered_ms, now_ms - ahead.offered_ms);
-        self.freed_ms = now_ms;
     }
 
     /// A job is gone from the node, whatever it had done.
     pub fn gone(&mut self, job_id: JobId) {
         self.ahead.retain(|ahead| ahead.job_id != job_id);
+        self.gives_way.remove(&job_id);
         self.in_flight -= 1;
     }
 
@@ -188,10 +262,26 @@ impl Cell {
         (self.prices.input.attos() as f64, self.prices.output.attos() as f64)
     }
 
-    /// Jobs that could be offered to it now.
-    pub fn slots_free(&self) -> u32 {
-        if self.rests_until.is_some() { 0 } else { self.capacity.saturating_sub(self.in_flight) }
+    /// Jobs of a class that could be offered to it now.
+    pub fn slots_free(&self, class: Class) -> u32 {
+        if self.rests_until.is_some() { 0 } else { self.room(class) }
     }
+
+    /// The same, were it not at rest. What gives way stands in nobody's way.
+    fn room(&self, class: Class) -> u32 {
+        let passed = if class == Class::Interactive { self.gives_way.len() } else { 0 };
+        self.capacity.saturating_add(u32::try_from(passed).unwrap_or(u32::MAX)).saturating_sub(self.in_flight)
+    }
+}
+
+/// What of the queue stands before a job that comes now at one of its cells.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Queued {
+    pub jobs: f64,
+    /// Of their prompts.
+    pub tokens: f64,
+    /// What a job of the model takes, lately. *Units*: ms.
+    pub job_ms: f64,
 }
 
 /// How a cell has done: quantiles that move with every sample, so that memory does not grow.

@@ -8,6 +8,9 @@
 //! back, a failure sends it ahead of the queue with what was delivered. A node may be free to lie, repeat itself, fall
 //! silent or vanish; the stream that comes out stays one stream, each of its tokens under exactly one lease.
 
+mod declared;
+#[cfg(test)]
+mod declared_tests;
 #[cfg(test)]
 mod embedding_tests;
 mod entry;
@@ -113,6 +116,7 @@ impl Core {
     /// Takes a job in, or says why not.
     pub fn submit(&mut self, now: DateTime<Utc>, job: Job) -> Result<(), Refused> {
         self.admit(&job)?;
+        self.admit_declared(now, &job)?;
         let queue = self.queues.entry(job.model.clone()).or_insert_with(Queue::new);
         let mut ticket = queue.ticket(&job, now, self.settings.ageing);
         self.weigh(now, &job, &mut ticket)?;
@@ -209,7 +213,9 @@ impl Core {
         match message {
             FromNode::Heartbeat(load) => self.heartbeat(now, node_id, load),
             FromNode::Accept { job_id, epoch } => self.accept(now, node_id, job_id, epoch),
-            FromNode::Decline { job_id, epoch, .. } => self.decline(now, node_id, job_id, epoch),
+            FromNode::Decline { job_id, epoch, retry_after_ms, .. } => {
+                self.decline(now, node_id, job_id, epoch, retry_after_ms);
+            }
             FromNode::Tokens(frame) => self.tokens(now, node_id, frame),
             FromNode::Embedding(frame) => self.vector(now, node_id, frame),
             FromNode::Finished { reason, frames, cached_tokens, receipt } => {
@@ -351,12 +357,18 @@ impl Core {
         let Some(node) = self.fleet.node_mut(node_id) else { return };
         node.hear(&load, instant_ms(now));
         node.load = Load { models: Vec::new(), ..load };
-        // Before its first token a job shows no other sign of life; after it, or once all was sent, only frames count.
+        // Before its first token a job shows no other sign of life; after it, or once all was sent, only frames count, unless it gives
+        // way.
         for job_id in &node.jobs {
-            if let Some(Entry { phase: Phase::Running(run), last_word: None, .. }) = self.jobs.get_mut(job_id)
-                && run.last_token_at.is_none()
-            {
-                run.expires_at = now + self.settings.lease_ttl;
+            let Some(entry) = self.jobs.get_mut(job_id) else { continue };
+            let Phase::Running(run) = &mut entry.phase else { continue };
+            let gives_way =
+                node.cell(&entry.job.model).is_some_and(|cell| cell.lets_pass(entry.job.class) && cell.is_overfull());
+            if gives_way {
+                run.patient_from = now;
+            }
+            if entry.last_word.is_none() && (gives_way || run.last_token_at.is_none()) {
+                run.expires_at = run.expires_at.max(now + self.settings.lease_ttl);
             }
         }
         self.changed.extend(more);

@@ -144,6 +144,14 @@ pub enum Refused {
         /// When one should be able to.
         retry_after: Duration,
     },
+    /// Every node that could serve it would let it wait for longer than it declares to.
+    #[error("the nodes that serve `{model}` have as much as they take")]
+    Overloaded {
+        /// The model asked for.
+        model: String,
+        /// When one should take it.
+        retry_after: Duration,
+    },
     /// The job is already here.
     #[error("job {0} was already submitted")]
     Duplicate(JobId),

@@ -10,6 +10,7 @@ use primitives::node_protocol::{Load, ModelLoad};
 use crate::Settings;
 use crate::ask::Ask;
 use crate::cell::{Cell, CellSnapshot, Measured, ModelAvailability};
+use crate::job::Class;
 use crate::node::{NodeSession, NodeSnapshot};
 use crate::presence::{self, Presence};
 use crate::standing::{Standing, TrialShare};
@@ -320,7 +321,7 @@ impl Fleet {
             model: model.to_owned(),
             nodes: count(nodes),
             slots: self.slots(model),
-            slots_free: self.cells(model).map(|(_, cell)| cell.slots_free()).fold(0, u32::saturating_add),
+            slots_free: self.cells(model).map(|(_, cell)| cell.slots_free(Class::Batch)).fold(0, u32::saturating_add),
             queued: count(queued),
             context_tokens_max: self.context_tokens_max(model, Grade::Eco),
         }
@@ -341,12 +342,17 @@ impl Fleet {
 }
 
 impl Connected {
+    /// Its cell of a model.
+    pub fn cell(&self, model: &str) -> Option<&Cell> {
+        self.cells.get(model)
+    }
+
     /// Takes from a heartbeat what placement asks for. *Units*: ms.
     pub fn hear(&mut self, load: &Load, now_ms: f64) {
         for told in &load.models {
             let Some(cell) = self.cells.get_mut(&told.model) else { continue };
             if let Some(outlook) = told.outlook {
-                cell.measured.curve.hear(outlook.prompt_token_us);
+                cell.hear(outlook);
             }
             cell.held.tell(&told.blocks_added, &told.blocks_removed, now_ms);
         }

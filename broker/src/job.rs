@@ -8,7 +8,7 @@ use primitives::certificate::Grade;
 use primitives::grammar::Grammar;
 use primitives::id::{JobId, NodeId, ProviderId, TenantId};
 use primitives::kv_block::BlockName;
-use primitives::node_protocol::{FinishReason, Sampling, TokenLogprobs};
+use primitives::node_protocol::{FinishReason, PRIORITY_INTERACTIVE, Sampling, TokenLogprobs};
 
 pub use record::{
     Filter, JobEnd, JobRecord, JobStatus, NewJob, PAGE_MAX, ended, finish, get, insert, other_choices, page, refuse,
@@ -90,8 +90,8 @@ impl Class {
     /// What a node's engine orders by: higher goes first.
     pub fn priority(self) -> u8 {
         match self {
-            Self::Interactive => 1,
-            Self::Batch => 0,
+            Self::Interactive => PRIORITY_INTERACTIVE,
+            Self::Batch => PRIORITY_INTERACTIVE - 1,
         }
     }
 }

@@ -13,6 +13,7 @@ use primitives::id::NodeId;
 use primitives::kv_block::BlockName;
 
 use crate::cell::{Cell, Turn};
+use crate::job::Class;
 use crate::standing::{Choice as Allowed, TrialShare};
 
 /// How much dearer a cell counts that uses up all the time there is.
@@ -29,6 +30,7 @@ pub(crate) const AHEAD_MAX_MS: f64 = 15.0;
 /// What a job needs of a cell.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Need<'a> {
+    pub class: Class,
     /// Prompt and the most output.
     pub tokens: u64,
     pub prompt_tokens: u64,
@@ -62,9 +64,9 @@ impl<'a> Candidate<'a> {
         Self { node_id, cell, turn: cell.turn(now_ms, record_ms) }
     }
 
-    /// True when a job that is offered now would be begun about when it arrives.
-    pub fn is_ready(&self) -> bool {
-        self.cell.slots_free() > 0 && self.turn.waits_ms <= AHEAD_MAX_MS
+    /// True when a job of this class that is offered now would be begun about when it arrives.
+    pub fn is_ready(&self, class: Class) -> bool {
+        self.cell.slots_free(class) > 0 && self.turn.waits_ms <= AHEAD_MAX_MS
     }
 }
 
@@ -88,7 +90,7 @@ pub(crate) fn choose(cells: &[Candidate<'_>], need: &Need<'_>) -> Choice {
         |score: &Score| score.keeps_pace && need.late_ms.is_none_or(|late_ms| score.middle_ms <= late_ms);
     for candidate in fitting.filter(|it| !(spares_failed && need.avoid.contains(&it.node_id))) {
         let score = Score::of(candidate, need);
-        if candidate.is_ready() {
+        if candidate.is_ready(need.class) {
             best = Some(best.map_or(score, |best| if score.order(&best) == Ordering::Less { score } else { best }));
         } else {
             in_time_later |= may_be_in_time(&score);
@@ -111,20 +113,20 @@ pub(crate) fn choose(cells: &[Candidate<'_>], need: &Need<'_>) -> Choice {
 
 /// The ready cell that answers first, for a job that is late anyway.
 pub(crate) fn quickest(cells: &[Candidate<'_>], need: &Need<'_>) -> Option<NodeId> {
-    let fitting = eligible(cells, need).filter(|it| it.is_ready());
+    let fitting = eligible(cells, need).filter(|it| it.is_ready(need.class));
     let scores = fitting.map(|candidate| Score::of(candidate, need));
     scores.min_by(|one, other| one.middle_ms.total_cmp(&other.middle_ms)).map(|score| score.node_id)
 }
 
 /// The cells that a job may go to: of its grade, with room for its context, and new nodes only for their small share of the work.
 fn eligible<'c, 'a>(cells: &'c [Candidate<'a>], need: &Need<'_>) -> impl Iterator<Item = &'c Candidate<'a>> + Clone {
-    let (tokens, grade) = (need.tokens, need.grade);
+    let (class, tokens, grade) = (need.class, need.tokens, need.grade);
     let fitting = cells.iter().filter(move |it| u64::from(it.cell.context_tokens) >= tokens && it.cell.grade >= grade);
     let (mut established, mut on_trial, mut on_trial_free) = (false, false, false);
     for candidate in fitting.clone() {
         established |= !candidate.cell.on_trial;
         on_trial |= candidate.cell.on_trial;
-        on_trial_free |= candidate.cell.on_trial && candidate.is_ready();
+        on_trial_free |= candidate.cell.on_trial && candidate.is_ready(class);
     }
     let allowed = Allowed::of(need.trials, established, on_trial, on_trial_free);
     fitting.filter(move |it| allowed.allows(it.cell.on_trial))
@@ -197,8 +199,7 @@ mod tests {
             quantisation: "F16".into(),
             context_tokens: 1_000,
             slots: 1,
-            engine: String::new(),
-            features: vec![],
+            ..ServedModel::default()
         };
         let mut measured = Measured::default();
         measured.curve.hear(prompt_ms * 10);
@@ -210,6 +211,7 @@ mod tests {
 
     fn need() -> Need<'static> {
         Need {
+            class: Class::Interactive,
             tokens: 200,
             prompt_tokens: 100,
             output_estimate: 100,

@@ -201,10 +201,21 @@ impl Queue {
             || self.prompt_tokens + prompt_tokens > settings.queue_tokens_max
     }
 
+    /// Jobs that somebody waits for, and the tokens of their prompts.
+    pub fn interactive(&self) -> (usize, u64) {
+        let waiting = self.tickets().filter(|ticket| ticket.class == Class::Interactive);
+        waiting.fold((0, 0), |(jobs, tokens), ticket| (jobs + 1, tokens + ticket.prompt_tokens))
+    }
+
+    /// What a job takes, lately. *Units*: ms.
+    pub fn job_ms(&self) -> f64 {
+        self.job_ms.get().unwrap_or(JOB_MS_PRIOR)
+    }
+
     /// When there should be room again, at the rate at which jobs end now.
     pub fn retry_after(&self, slots: u32) -> Duration {
         let rounds = self.jobs as f64 / f64::from(slots.max(1));
-        let seconds = rounds * self.job_ms.get().unwrap_or(JOB_MS_PRIOR) / 1_000.0;
+        let seconds = rounds * self.job_ms() / 1_000.0;
         Duration::from_secs(seconds.ceil().clamp(1.0, 3_600.0) as u64)
     }
 

@@ -24,7 +24,7 @@ pub struct Settings {
     pub nodes_gone_wait: TimeDelta,
     /// An interactive job waits at most this long for its first lease, or for its next.
     pub interactive_wait_max: TimeDelta,
-    /// A batch job waits at most this long for its first lease, or for its next.
+    /// A batch job waits at most this long for its first lease, or for its next; less than its hold lasts.
     pub batch_wait_max: TimeDelta,
     /// In the queue a job counts as due at most this long after it came, so that no later job outruns it for ever.
     pub ageing: TimeDelta,
@@ -56,7 +56,7 @@ impl Default for Settings {
             node_silence_max: TimeDelta::seconds(6),
             nodes_gone_wait: TimeDelta::seconds(10),
             interactive_wait_max: TimeDelta::seconds(60),
-            batch_wait_max: TimeDelta::hours(24),
+            batch_wait_max: TimeDelta::hours(1),
             ageing: TimeDelta::seconds(10),
             consumer_stall_max: TimeDelta::seconds(30),
             attempts_max: 3,

@@ -73,8 +73,7 @@ impl Peer {
             quantisation: "F16".into(),
             context_tokens: 100,
             slots,
-            engine: String::new(),
-            features: vec![],
+            ..ServedModel::default()
         };
         let session = NodeSession {
             node_id,

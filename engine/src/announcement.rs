@@ -28,6 +28,12 @@ impl Announcements {
         }
     }
 
+    /// No block is held any more.
+    pub fn clear(&mut self) {
+        self.held.clear();
+        self.pending = self.told.iter().copied().collect();
+    }
+
     /// A listener that knows of nothing takes the place of the last.
     pub fn restart(&mut self) {
         self.told.clear();
@@ -56,7 +62,7 @@ mod tests {
     proptest! {
         #[test]
         fn a_listener_that_applies_everything_knows_what_is_held(
-            doings in proptest::collection::vec((0_u64..8, 0_u8..8), 1..100),
+            doings in proptest::collection::vec((0_u64..8, 0_u8..9), 1..100),
             most in 1_usize..4,
         ) {
             let (mut announcements, mut known) = (Announcements::default(), BTreeSet::new());
@@ -73,6 +79,7 @@ mod tests {
                     0..3 => announcements.change(name, true),
                     3..5 => announcements.change(name, false),
                     5..7 => drop(hear(&mut announcements, &mut known)),
+                    7 => announcements.clear(),
                     _ => {
                         announcements.restart();
                         known.clear();

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+use primitives::node_protocol::PRIORITY_INTERACTIVE;
 use tokio::sync::mpsc;
 
 use crate::backend::llama::{Context, Shape};
@@ -87,7 +88,7 @@ impl Batcher<'_> {
             self.pace.learn_step(computing.elapsed(), prompts.map(|part| part.tokens).sum());
             self.tell();
         }
-        let outlook = self.pace.outlook(self.scheduler.ahead());
+        let outlook = self.pace.outlook(self.scheduler.ahead(PRIORITY_INTERACTIVE));
         self.mailbox.foretell(outlook, self.scheduler.take_block_changes());
         metrics::gauge!("tokengrid_engine_tokens_saved").set(self.scheduler.saved_tokens() as f64);
         if !step.parts.is_empty() {

@@ -186,6 +186,10 @@ pub struct EngineArgs {
     /// Memory that all models may take together, in MiB [default: what is free]
     #[arg(long, env = "TOKENGRID_NODE_MEMORY_MIB")]
     pub memory_mib: Option<u64>,
+    /// The load to declare: take no interactive job that would wait longer than this for its turn, of each model; callers
+    /// beyond it are told when to come back
+    #[arg(long, env = "TOKENGRID_NODE_TURN_MS_MAX", value_parser = clap::value_parser!(u32).range(1..))]
+    pub turn_ms_max: Option<u32>,
     /// Give no sequence more tokens a second: a cap for power or heat
     #[arg(long, env = "TOKENGRID_NODE_TOKENS_PER_SECOND_MAX", value_parser = clap::value_parser!(u32).range(1..))]
     pub tokens_per_second_max: Option<u32>,

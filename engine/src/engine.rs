@@ -9,6 +9,7 @@ use primitives::node_protocol::{BLOCK_NEWS_MAX, FinishReason, ModelLoad, Terms, 
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 
+use crate::announcement::Announcements;
 use crate::backend::llama::{KvType, SLOTS_MAX, Shape};
 use crate::batcher;
 use crate::embedder::{self, Embedder};
@@ -40,6 +41,8 @@ pub struct EngineConfig {
     pub kv: KvType,
     /// A cap for power or heat: no sequence is given more tokens a second. None is no cap.
     pub tokens_per_second_max: Option<u32>,
+    /// The load that is declared: a node takes no interactive job that would wait longer for its turn. *Units*: ms.
+    pub turn_ms_max: Option<u32>,
 }
 
 impl EngineConfig {
@@ -60,6 +63,7 @@ impl EngineConfig {
             saved_bytes_max: 512 * 1024 * 1024,
             kv: KvType::F16,
             tokens_per_second_max: None,
+            turn_ms_max: None,
         }
     }
 
@@ -227,6 +231,21 @@ impl Engine {
         }
     }
 
+    /// Ends telling of blocks: gives what is left to tell when it holds none any more.
+    pub(crate) fn end_news(&self) -> Announcements {
+        match &self.door {
+            Door::Sequences(mailbox) => mailbox.end_news(),
+            Door::Texts(_) => Announcements::default(),
+        }
+    }
+
+    /// Takes over what an engine before it left to tell.
+    pub(crate) fn go_on_with(&self, news: Announcements) {
+        if let Door::Sequences(mailbox) = &self.door {
+            mailbox.go_on_with(news);
+        }
+    }
+
     /// When a request that comes now may be answered, as of the last step, and some of what the listener does not know yet of
     /// the blocks that the caches hold.
     pub fn news(&self) -> ModelLoad {
@@ -234,6 +253,14 @@ impl Engine {
         let Door::Sequences(mailbox) = &self.door else { return ModelLoad { model, ..ModelLoad::default() } };
         let (blocks_added, blocks_removed) = mailbox.block_news(BLOCK_NEWS_MAX);
         ModelLoad { model, outlook: mailbox.outlook(), blocks_added, blocks_removed, slots: None }
+    }
+
+    /// By how much a job that comes now, after prompts of so many tokens that are on their way, would wait longer for its turn than is
+    /// declared; nothing while that is unknown. *Units*: ms.
+    pub fn past_declared_ms(&self, on_their_way: u32) -> Option<u32> {
+        let (Some(most_ms), Door::Sequences(mailbox)) = (self.config.turn_ms_max, &self.door) else { return None };
+        let turn_ms = mailbox.outlook()?.after(on_their_way).turn_ms;
+        turn_ms.checked_sub(most_ms).filter(|past_ms| *past_ms > 0)
     }
 
     /// How long the step that it computes has taken so far; none between steps, and of texts, each batch of which is one call.

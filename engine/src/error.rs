@@ -18,6 +18,14 @@ pub enum Refused {
     /// The engine stopped.
     #[error("the engine has stopped")]
     Stopped,
+    /// The model is not in memory and could not be loaded.
+    #[error("{id} could not be loaded: {reason}")]
+    NotLoaded {
+        /// Which model.
+        id: String,
+        /// Why.
+        reason: String,
+    },
     /// The model is for something else.
     #[error("{id} is not made for that")]
     Kind {

@@ -42,6 +42,7 @@ mod sampler;
 mod scheduler;
 mod sequence;
 mod share;
+pub mod shelf;
 mod text;
 pub mod trial;
 pub mod tune;

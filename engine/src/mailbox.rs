@@ -178,14 +178,28 @@ impl Mailbox {
         }
     }
 
-    /// When a request that comes now may be answered, once that is known.
+    /// When a request that comes now may be answered, once that is known: after what the last step left, and what came since.
     pub fn outlook(&self) -> Option<Outlook> {
-        self.lock().outlook
+        let state = self.lock();
+        let came: usize = state.mail.arrivals.iter().map(|arrival| arrival.prefix.len()).sum();
+        state.outlook.map(|outlook| outlook.after(u32::try_from(came).unwrap_or(u32::MAX)))
     }
 
     /// Begins to tell of blocks to somebody who knows of none.
     pub fn restart_news(&self) {
         self.lock().blocks.restart();
+    }
+
+    /// What is left to tell when nothing is held any more.
+    pub fn end_news(&self) -> Announcements {
+        let mut news = std::mem::take(&mut self.lock().blocks);
+        news.clear();
+        news
+    }
+
+    /// Goes on after what was left to tell, before anything is held.
+    pub fn go_on_with(&self, news: Announcements) {
+        self.lock().blocks = news;
     }
 
     /// Tells of some blocks: now held, and no longer held.

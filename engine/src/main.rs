@@ -11,7 +11,7 @@ use clap::Parser;
 use engine::backend::llama;
 use engine::bench::burst::{self, Burst, BurstRow};
 use engine::bench::{self, Row, Workload};
-use engine::memory::{self, Budget};
+use engine::memory::{self, Budget, Need};
 use engine::node::identity::Identity;
 use engine::node::machine;
 use engine::{Engine, EngineConfig, Model, trial};
@@ -22,6 +22,7 @@ use tokio::task::LocalSet;
 use tracing_subscriber::EnvFilter;
 
 mod config;
+mod models;
 mod run;
 mod supervisor;
 mod toolchain;
@@ -106,7 +107,8 @@ async fn join(args: JoinArgs, ids: &Ids) -> anyhow::Result<()> {
 }
 
 async fn bench(args: BenchArgs) -> anyhow::Result<()> {
-    let engine = Arc::new(start(&args.model, &args.engine, &mut budget(&args.engine))?);
+    tell_need(&args.model, &args.engine, &mut budget(&args.engine))?;
+    let engine = Arc::new(start(&args.model, &args.engine)?);
     let workload = Workload {
         prompt_tokens: args.prompt_tokens,
         output_tokens_max: args.output_tokens,
@@ -193,9 +195,8 @@ fn budget(args: &EngineArgs) -> Budget {
     Budget::of(asked.or_else(memory::available).unwrap_or(u64::MAX))
 }
 
-fn start(path: &Path, args: &EngineArgs, budget: &mut Budget) -> anyhow::Result<Engine> {
+fn start(path: &Path, args: &EngineArgs) -> Result<Engine, engine::Error> {
     let began = Instant::now();
-    tell_need(path, args, budget)?;
     let model = Arc::new(Model::load(path)?);
     let config = sized(args, EngineConfig::for_model(&model, threads(args.threads)));
     let engine = Engine::start(model.clone(), config)?;
@@ -219,11 +220,14 @@ fn sized(args: &EngineArgs, mut config: EngineConfig) -> EngineConfig {
     config.kv = args.kv;
     config.saved_bytes_max = args.saved_mib.saturating_mul(1024 * 1024);
     config.tokens_per_second_max = args.tokens_per_second_max;
+    config.turn_ms_max = args.turn_ms_max;
+    // As many may give way as run.
+    config.waiting_max = config.waiting_max.max(args.slots);
     config
 }
 
 /// Says what a model will need before it is loaded, and takes it from what there is.
-fn tell_need(path: &Path, args: &EngineArgs, budget: &mut Budget) -> anyhow::Result<()> {
+fn tell_need(path: &Path, args: &EngineArgs, budget: &mut Budget) -> Result<Need, engine::Error> {
     let weights = Model::locate(path)?;
     let need = budget.take(&weights, |header| {
         let trained = header.number("context_length").and_then(|tokens| usize::try_from(tokens).ok());
@@ -240,7 +244,7 @@ fn tell_need(path: &Path, args: &EngineArgs, budget: &mut Budget) -> anyhow::Res
         "memory for {}",
         weights.display()
     );
-    Ok(())
+    Ok(need)
 }
 
 /// The threads asked for, or as many as the machine runs at once.

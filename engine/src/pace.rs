@@ -64,7 +64,8 @@ impl Pace {
         let slot =
             if endings == 0 { 0.0 } else { self.output.0? * step * endings as f64 / ahead.running.max(1) as f64 };
         // A cast of a float stops at the largest number.
-        Some(Outlook { turn_ms: (prompts.max(slot) * 1e3) as u32, prompt_token_us: (prompt_token * 1e6) as u32 })
+        let (turn_ms, prompt_token_us) = ((prompts.max(slot) * 1e3) as u32, (prompt_token * 1e6) as u32);
+        Some(Outlook { turn_ms, prompt_token_us, loading_ms: 0 })
     }
 }
 
@@ -116,7 +117,7 @@ mod tests {
             if left.len() < 12 && generator.next_u32() % 20 == 0 {
                 for _ in 0..generator.next_u32() % 8 {
                     let tokens = 10 + generator.next_u32() as usize % 90;
-                    let outlook = pace.outlook(scheduler.ahead());
+                    let outlook = pace.outlook(scheduler.ahead(0));
                     told.insert(next, (time, outlook.map(|outlook| first_token(outlook, tokens))));
                     left.insert(next, 5 + u64::from(generator.next_u32() % 50));
                     scheduler.admit(next, Rank::default(), Prefix::new(None, vec![0; tokens])).unwrap();

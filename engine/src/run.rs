@@ -12,7 +12,7 @@ use engine::node::readiness::Readiness;
 use engine::node::serving::Serving;
 use engine::node::{Node, machine, watchdog};
 use engine::upstream::Key;
-use engine::{Upstream, UpstreamConfig, trial};
+use engine::{Upstream, UpstreamConfig};
 use primitives::certificate::Certificate;
 use primitives::id::Ids;
 use tokio::signal::unix::{SignalKind, signal};
@@ -20,7 +20,7 @@ use tokio::sync::watch;
 
 use crate::config::RunArgs;
 use crate::supervisor::BROKEN;
-use crate::{budget, start, threads};
+use crate::{models, threads};
 
 /// Serves until SIGTERM or SIGINT, then drains.
 pub async fn run(args: RunArgs, ids: &Ids) -> anyhow::Result<ExitCode> {
@@ -76,19 +76,10 @@ async fn serve(
         bail!("which control plane? give --control-plane, or run `tokengrid-node join` first");
     };
     let upstreams = upstreams(args, ids)?;
-    let mut engines = Vec::new();
-    let mut budget = budget(&args.engine);
-    for path in args.model.clone() {
-        let (sized, mut left) = (args.engine.clone(), budget);
-        // Whoever asks for the readiness meanwhile is answered.
-        let starting = tokio::task::spawn_blocking(move || {
-            trial::run(&path)?;
-            start(&path, &sized, &mut left).map(|engine| (engine, left))
-        });
-        let started;
-        (started, budget) = starting.await??;
-        engines.push(Arc::new(Serving::Bundled(started)));
-    }
+    let (paths, sized) = (args.model.clone(), args.engine.clone());
+    // Whoever asks for the readiness meanwhile is answered.
+    let starting = tokio::task::spawn_blocking(move || models::serve(&paths, &sized));
+    let mut engines: Vec<Arc<Serving>> = starting.await??.into_iter().map(Arc::new).collect();
     for upstream in upstreams {
         if let Err(reason) = upstream.condition() {
             tracing::info!(model = upstream.model_id(), reason, "waiting for an upstream");

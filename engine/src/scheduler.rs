@@ -185,12 +185,14 @@ impl Scheduler {
         self.running.iter().flatten().count()
     }
 
-    /// What stands before a sequence that would come now.
-    pub fn ahead(&self) -> Ahead {
-        let running = self.running();
-        let being_fed = (0..self.running.len()).filter(|&slot| self.running[slot].is_some());
+    /// What stands before a sequence of this priority that would come now: those below it give way.
+    pub fn ahead(&self, priority: u8) -> Ahead {
+        let stands = |entry: &Entry| entry.rank.priority >= priority;
+        let running = self.running.iter().flatten().filter(|entry| stands(entry)).count();
+        let being_fed = (0..self.running.len()).filter(|&slot| self.running[slot].as_ref().is_some_and(stands));
         let being_fed = being_fed.map(|slot| self.cache.left(slot)).filter(|&left| left > 1);
-        let waiting = self.waiting.iter().map(|waiting| {
+        let waiting = self.waiting.iter().filter(|waiting| stands(&waiting.entry));
+        let prompts = waiting.clone().map(|waiting| {
             let found = self.cache.find(&waiting.prefix, &[]);
             let held = found.hit.map_or(0, |hit| hit.tokens).max(found.coming.map_or(0, |coming| coming.tokens));
             waiting.prefix.len() - held
@@ -198,8 +200,8 @@ impl Scheduler {
         Ahead {
             running,
             slots_free: self.limits.slots_max - running,
-            waiting: self.waiting.len(),
-            prompt_tokens: being_fed.chain(waiting).sum(),
+            waiting: waiting.count(),
+            prompt_tokens: being_fed.chain(prompts).sum(),
         }
     }
 

@@ -232,7 +232,7 @@ impl Upstream {
             context_tokens: u32::try_from(self.context_tokens()).unwrap_or(u32::MAX),
             slots: u32::try_from(self.slots_of(self.card().as_deref())).unwrap_or(u32::MAX),
             engine: self.engine(),
-            features: vec![],
+            ..ServedModel::default()
         }
     }
 

@@ -72,6 +72,9 @@ pub enum FromNode {
         epoch: u32,
         /// Why, for the operator.
         reason: String,
+        /// When the node should be able to take such a job, if it is only too busy for it now.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        retry_after_ms: Option<u32>,
     },
     /// Tokens, in order.
     Tokens(TokenFrame),
@@ -233,7 +236,7 @@ impl Tier {
 }
 
 /// One model on a node.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ServedModel {
     /// The model's name in the catalogue, such as `spark-1`.
     pub model: String,
@@ -252,6 +255,12 @@ pub struct ServedModel {
     /// the node, which does not tell.
     #[serde(default)]
     pub features: Vec<String>,
+    /// The load that it declares: no job is to wait longer than this for its turn. Without it jobs wait as long as they may.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub turn_ms_max: Option<u32>,
+    /// A job takes the slot of one of a lower priority, which goes on later.
+    #[serde(default)]
+    pub preempts: bool,
 }
 
 /// What a node is doing.
@@ -286,13 +295,28 @@ pub struct ModelLoad {
     pub blocks_removed: Vec<BlockName>,
 }
 
-/// When a first token may be expected, if all goes on as it does.
+/// The priority of a job that somebody waits for; what can wait has a lower one.
+pub const PRIORITY_INTERACTIVE: u8 = 1;
+
+/// When a first token of an interactive job may be expected, if all goes on as it does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outlook {
     /// Until the turn of a job that comes now.
     pub turn_ms: u32,
     /// Then for each token of its prompt that no cache holds.
     pub prompt_token_us: u32,
+    /// Before all that, until the model's weights are in memory.
+    #[serde(default)]
+    pub loading_ms: u32,
+}
+
+impl Outlook {
+    /// The same for a job that comes after prompts of so many more tokens.
+    pub fn after(self, tokens: u32) -> Self {
+        let more_ms = u64::from(tokens) * u64::from(self.prompt_token_us) / 1_000;
+        let more_ms = u32::try_from(more_ms).unwrap_or(u32::MAX);
+        Self { turn_ms: self.turn_ms.saturating_add(more_ms), ..self }
+    }
 }
 
 /// A job, as far as a node must know it to accept.
@@ -310,6 +334,9 @@ pub struct Offer {
     pub prompt_tokens: u32,
     /// The most tokens that may still come.
     pub output_tokens_max: u32,
+    /// As in its [`Terms`].
+    #[serde(default)]
+    pub priority: u8,
 }
 
 /// What a node is to do.

@@ -187,7 +187,7 @@ fn served() -> ServedModel {
         context_tokens: 128,
         slots: 1,
         engine: "llama.cpp fake".to_owned(),
-        features: vec![],
+        ..ServedModel::default()
     }
 }
 

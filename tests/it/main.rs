@@ -32,6 +32,8 @@ mod forms;
 #[cfg(test)]
 mod graphql;
 #[cfg(test)]
+mod load;
+#[cfg(test)]
 mod market;
 #[cfg(test)]
 mod model;

@@ -262,7 +262,7 @@ async fn a_request_that_no_node_can_begin_in_time_is_refused_with_when_one_can()
 
 /// The node says what a prompt's token takes it, and is heard: the slots that it has now tell so.
 async fn tell_speed(node: &FakeNode, client: &Client, prompt_token_us: u32, slots: u32) {
-    let outlook = Some(Outlook { turn_ms: 0, prompt_token_us });
+    let outlook = Some(Outlook { prompt_token_us, ..Outlook::default() });
     let model = ModelLoad { model: MODEL.to_owned(), slots: Some(slots), outlook, ..ModelLoad::default() };
     node.say(&FromNode::Heartbeat(Load { models: vec![model], ..Load::default() })).await;
     eventually("the node was heard", async || {

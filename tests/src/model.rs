@@ -34,7 +34,7 @@ pub fn served(slots: u32) -> ServedModel {
         slots,
         // It runs the model's own weights as the bundled engine does, by its word.
         engine: "llama.cpp fake".to_owned(),
-        features: vec![],
+        ..ServedModel::default()
     }
 }
 

@@ -13,6 +13,9 @@ pub struct NodeSettings {
     upstream: Option<String>,
     step_ms_max: Option<u64>,
     model: Option<PathBuf>,
+    turn_ms_max: Option<u32>,
+    besides: Vec<PathBuf>,
+    memory_mib: Option<u64>,
 }
 
 impl NodeSettings {
@@ -37,6 +40,24 @@ impl NodeSettings {
     /// Serves the model of this folder instead of the bundled one.
     pub fn model(mut self, folder: PathBuf) -> Self {
         self.model = Some(folder);
+        self
+    }
+
+    /// Declares that no job is to wait longer than this for its turn.
+    pub fn turn_ms_max(mut self, ms: u32) -> Self {
+        self.turn_ms_max = Some(ms);
+        self
+    }
+
+    /// Serves the model of this folder as well.
+    pub fn besides(mut self, folder: PathBuf) -> Self {
+        self.besides.push(folder);
+        self
+    }
+
+    /// Gives all models together so much memory.
+    pub fn memory_mib(mut self, mib: u64) -> Self {
+        self.memory_mib = Some(mib);
         self
     }
 
@@ -86,6 +107,12 @@ impl Node {
             Some(url) => option("upstream", format!("{folder}={url}")),
             None => option("model", folder),
         }
+        for folder in &settings.besides {
+            option("model", folder.display().to_string());
+        }
+        if let Some(mib) = settings.memory_mib {
+            option("memory-mib", mib.to_string());
+        }
         option("threads", "1".to_owned());
         option("log-format", "json".to_owned());
         if let Some(tokens) = settings.tokens_per_second_max {
@@ -93,6 +120,9 @@ impl Node {
         }
         if let Some(slots) = settings.slots {
             option("slots", slots.to_string());
+        }
+        if let Some(ms) = settings.turn_ms_max {
+            option("turn-ms-max", ms.to_string());
         }
         if let Some(ms) = settings.step_ms_max {
             option("step-ms-max", ms.to_string());

@@ -1,7 +1,7 @@
 //! A whole system of a test's own.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use broker::join_token;
 use chrono::TimeDelta;
@@ -279,10 +279,15 @@ impl TestSystem {
 
     /// Puts another model into the catalogue and starts a node that serves it.
     pub async fn add_model(&mut self, folder: PathBuf) {
+        self.seed_model(&folder).await;
+        self.add_node(&NodeSettings::default().model(folder)).await;
+    }
+
+    /// Takes another model into the catalogue.
+    pub async fn seed_model(&self, folder: &Path) {
         let (done, told) =
             self.tokengrid(&["seed", "--json", "--model", &folder.display().to_string(), "--credit", "0"]).await;
         assert!(done, "the model was not seeded: {told}");
-        self.add_node(&NodeSettings::default().model(folder)).await;
     }
 
     /// Migrates again, as the owner.

@@ -1,6 +1,7 @@
 //! Submitting a job: admitted and priced now, its output followed by `jobTokens`.
 
 use async_graphql::{Context, Enum, ID, InputObject, Object, SimpleObject};
+use broker::job::Class;
 use primitives::node_protocol::Sampling;
 use primitives::prompt::Message;
 use serde::Serialize;
@@ -179,6 +180,7 @@ impl JobSubmitInput {
             logprobs: None,
             choices: 1,
             grade: self.grade.map(Into::into),
+            class: Class::Interactive,
             output_tokens_max: tokens.flatten(),
             stop,
             sampling: Sampling { temperature: temperature as f32, ..Sampling::greedy() },

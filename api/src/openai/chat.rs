@@ -47,6 +47,7 @@ fn read(wire: &ChatRequest, body: &[u8], idempotency_key: Option<String>) -> Res
         logprobs: wire.logprobs()?,
         choices: wire.drawing.choices()?,
         grade: wire.drawing.grade()?,
+        class: wire.drawing.class()?,
         output_tokens_max: wire.output_tokens_max()?,
         stop: wire.drawing.stops()?,
         sampling: wire.drawing.sampling()?,

@@ -86,6 +86,7 @@ impl CompletionRequest {
             grammar: None,
             logprobs: logprobs.transpose()?,
             grade: self.drawing.grade()?,
+            class: self.drawing.class()?,
             choices,
             output_tokens_max: Some(drawing::output_tokens("max_tokens", self.max_tokens.unwrap_or(OUTPUT_TOKENS))?),
             stop: self.drawing.stops()?,

@@ -1,5 +1,6 @@
 //! How an answer's tokens are drawn, when it ends and how it comes: what all routes that generate ask alike.
 
+use broker::job::Class;
 use primitives::certificate::Grade;
 use primitives::node_protocol::Sampling;
 use serde::Deserialize;
@@ -31,6 +32,7 @@ pub struct Drawing {
     #[serde(default)]
     pub stream: bool,
     stream_options: Option<StreamOptions>,
+    service_tier: Option<String>,
     #[expect(dead_code, reason = "accepted and ignored, as OpenAI documents it: a label of the end user")]
     user: Option<String>,
     x_tokengrid: Option<Extension>,
@@ -75,6 +77,15 @@ impl Drawing {
         match self.x_tokengrid.as_ref().and_then(|extension| extension.grade) {
             Some(Grade::None) => Err(Error::invalid("x_tokengrid.grade", "`grade` must be `exact`, `near` or `eco`.")),
             grade => Ok(grade),
+        }
+    }
+
+    /// Whether somebody waits for the answer: `flex` gives way to those for whom it is so.
+    pub fn class(&self) -> Result<Class, Error> {
+        match self.service_tier.as_deref() {
+            None | Some("auto" | "default") => Ok(Class::Interactive),
+            Some("flex") => Ok(Class::Batch),
+            Some(_) => Err(Error::invalid("service_tier", "`service_tier` must be `auto`, `default` or `flex`.")),
         }
     }
 

@@ -89,6 +89,8 @@ pub(super) struct Holder {
 pub(super) struct Run {
     pub holder: Holder,
     pub committed_at: DateTime<Utc>,
+    /// From when on its first token is waited for: the commit, or when it last gave way.
+    pub patient_from: DateTime<Utc>,
     /// The lease ends then unless a sign of life renews it.
     pub expires_at: DateTime<Utc>,
     pub last_token_at: Option<DateTime<Utc>>,
@@ -139,13 +141,14 @@ impl Entry {
             Phase::Offered { at, .. } => *at + settings.offer_expiry,
             Phase::Granted { at, .. } => *at + settings.first_token_max,
             Phase::Running(run) if run.last_token_at.is_some() => run.expires_at,
-            Phase::Running(run) => run.expires_at.min(run.committed_at + settings.first_token_max),
+            Phase::Running(run) => run.expires_at.min(run.patient_from + settings.first_token_max),
         }
     }
 
     /// What it needs of a cell.
     pub fn need(&self, now: DateTime<Utc>, trials: TrialShare) -> Need<'_> {
         Need {
+            class: self.job.class,
             grade: self.job.grade,
             trials,
             tokens: self.job.tokens_needed(),
@@ -282,6 +285,7 @@ impl Entry {
             model: self.job.model.clone(),
             prompt_tokens: longest.copied().unwrap_or_else(|| count(self.job.prompt.len() + self.delivered.len())),
             output_tokens_max: self.job.output_tokens_max - count(self.delivered.len()),
+            priority: self.job.class.priority(),
         }
     }
 

@@ -64,6 +64,7 @@ impl Core {
         Run {
             holder,
             committed_at: now,
+            patient_from: now,
             expires_at: now + self.settings.lease_ttl,
             last_token_at: None,
             lap: Lap::begin(now),
@@ -125,6 +126,8 @@ impl Core {
                         run.lap = Lap::begin(now);
                         self.changed.insert(entry.job.model.clone());
                     }
+                    // What gave way tells nothing of the pace.
+                    Some(last) if run.patient_from > last => run.lap = Lap::begin(now),
                     Some(last) if !ids.is_empty() => {
                         cell.measured.gap_ms.add(millis(now - last));
                         if let Some(step_ms) = cell.measured.pace.add(&mut run.lap, now, ids.len()) {

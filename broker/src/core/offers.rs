@@ -7,12 +7,16 @@ use primitives::node_protocol::ToNode;
 use super::entry::{Entry, Holder, Phase};
 use super::{Core, Output, Wake};
 use crate::cell::instant_ms;
+use crate::job::Class;
 use crate::lease::{GrantedLease, LeaseOutcome};
 use crate::placement::{self, AHEAD_MAX_MS, Candidate, Choice};
 use crate::queue::{Queue, Ticket};
 
 /// A lease's record takes about so long before one was timed. *Units*: ms.
 const RECORD_PRIOR_MS: f64 = 3.0;
+
+/// A node that is too busy by its own word is asked again after so long at most.
+const BUSY_REST_MAX: TimeDelta = TimeDelta::seconds(10);
 
 /// What is to be done about the jobs that wait for one model.
 struct Matched {
@@ -54,7 +58,7 @@ impl Core {
             cells.map(|(node_id, cell)| Candidate::new(node_id, cell, now_ms, record_ms)).collect();
         let trials = self.fleet.trials(model);
         let (mut chosen, mut late) = (None, Vec::new());
-        let ticket = cells.iter().any(Candidate::is_ready).then(|| {
+        let ticket = cells.iter().any(|it| it.is_ready(Class::Interactive)).then(|| {
             queue.next(|ticket| {
                 let Some(entry) = self.jobs.get(&ticket.job_id) else { return false };
                 let need = entry.need(now, trials);
@@ -98,7 +102,11 @@ impl Core {
         self.fleet.occupy(node_id, model, ticket.job_id, |cell| {
             let tokens = entry.job.prompt.len() + entry.delivered.len();
             let cached = cell.held.cached_tokens(&entry.job.prompt_blocks).min(tokens);
-            cell.put_ahead(ticket.job_id, (tokens - cached).max(1) as f64, now_ms, record_ms);
+            if cell.lets_pass(entry.job.class) {
+                cell.put_aside(ticket.job_id);
+            } else {
+                cell.put_ahead(ticket.job_id, (tokens - cached).max(1) as f64, now_ms, record_ms);
+            }
             cell.held.promise(&entry.job.prompt_blocks, now_ms);
         });
         entry.phase = Phase::Offered { node_id, at: now, waiting_since };
@@ -124,9 +132,24 @@ impl Core {
     }
 
     /// A node leaves the job to others; one that had taken it breaks its word.
-    pub(super) fn decline(&mut self, now: DateTime<Utc>, node_id: NodeId, job_id: JobId, epoch: u32) {
-        if self.offered_to(node_id, job_id, epoch).is_some() {
+    pub(super) fn decline(
+        &mut self,
+        now: DateTime<Utc>,
+        node_id: NodeId,
+        job_id: JobId,
+        epoch: u32,
+        retry_after_ms: Option<u32>,
+    ) {
+        if let Some(entry) = self.offered_to(node_id, job_id, epoch) {
+            let model = entry.job.model.clone();
             self.put_back(now, node_id, job_id);
+            if let Some(ms) = retry_after_ms {
+                let until = now + TimeDelta::milliseconds(ms.into()).min(BUSY_REST_MAX);
+                self.rest(node_id, &model, until);
+                if let Some(cell) = self.fleet.cell_mut(node_id, &model) {
+                    cell.decline_until(until);
+                }
+            }
         } else {
             self.give_up(now, node_id, job_id, epoch, LeaseOutcome::Failed);
         }
@@ -183,7 +206,7 @@ impl Core {
 
 /// When the first of the busy cells will be about to be free.
 fn next_turn(now: DateTime<Utc>, cells: &[Candidate<'_>]) -> Option<(DateTime<Utc>, NodeId)> {
-    let busy = cells.iter().filter(|it| !it.is_ready() && it.cell.slots_free() > 0);
+    let busy = cells.iter().filter(|it| !it.is_ready(Class::Interactive) && it.cell.slots_free(Class::Interactive) > 0);
     let next = busy.min_by(|one, other| one.turn.waits_ms.total_cmp(&other.turn.waits_ms))?;
     let us = ((next.turn.waits_ms - AHEAD_MAX_MS).max(0.1) * 1_000.0).ceil();
     Some((now + TimeDelta::microseconds(us as i64), next.node_id))

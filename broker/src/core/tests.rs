@@ -368,7 +368,7 @@ fn a_job_that_every_node_gives_up_on_fails_with_what_was_delivered() {
 fn a_declined_offer_goes_to_the_next_cell() {
     let mut world = World::with_nodes(&[(1, 1), (2, 1)]);
     world.submit(job(1)).unwrap();
-    world.receive(1, FromNode::Decline { job_id: job_id(1), epoch: 1, reason: "busy".into() });
+    world.receive(1, FromNode::Decline { job_id: job_id(1), epoch: 1, reason: "busy".into(), retry_after_ms: None });
     assert_eq!(world.offers(1), [1, 2]);
     world.accept(2, 1, 1);
     assert_eq!(world.work(1, 1).unwrap().0, 2);
@@ -389,7 +389,7 @@ fn an_offer_that_nobody_answers_is_withdrawn() {
 fn a_lone_cell_that_declined_is_asked_again_after_a_rest() {
     let mut world = World::with_nodes(&[(1, 1)]);
     world.submit(job(1)).unwrap();
-    world.receive(1, FromNode::Decline { job_id: job_id(1), epoch: 1, reason: "busy".into() });
+    world.receive(1, FromNode::Decline { job_id: job_id(1), epoch: 1, reason: "busy".into(), retry_after_ms: None });
     assert_eq!(world.offers(1), [1]);
     world.pass(250, &[1]);
     assert_eq!(world.offers(1), [1, 1]);
@@ -640,7 +640,10 @@ fn a_heartbeat_tells_the_load() {
 #[test]
 fn a_node_that_declines_what_it_took_is_given_up_on() {
     let mut world = half_done();
-    world.receive(1, FromNode::Decline { job_id: job_id(1), epoch: 1, reason: "changed my mind".into() });
+    world.receive(
+        1,
+        FromNode::Decline { job_id: job_id(1), epoch: 1, reason: "changed my mind".into(), retry_after_ms: None },
+    );
     assert_eq!((world.ends[0].outcome, world.offers(1)), (LeaseOutcome::Failed, vec![1, 2]));
 }
 

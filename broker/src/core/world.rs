@@ -78,8 +78,7 @@ pub fn session(n: u128, slots: u32) -> NodeSession {
         quantisation: "F16".into(),
         context_tokens: 100,
         slots,
-        engine: String::new(),
-        features: vec![],
+        ..ServedModel::default()
     };
     NodeSession {
         node_id: node(n),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use primitives::id::{JobId, NodeId};
-use primitives::node_protocol::{FromNode, Load, Offer, ToNode};
+use primitives::node_protocol::{FromNode, Load, Offer, PRIORITY_INTERACTIVE, ToNode};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinError, JoinSet};
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
@@ -18,6 +18,7 @@ use crate::node::connection::{Connection, Reader};
 use crate::node::identity::Identity;
 use crate::node::job;
 use crate::node::serving::Serving;
+use crate::shelf::Claim;
 
 /// Messages that wait for the socket. When it is full, jobs wait; their tokens wait in their own queues.
 const OUTGOING_MAX: usize = 256;
@@ -70,7 +71,23 @@ struct Session<'a> {
 struct Held {
     epoch: u32,
     engine: usize,
+    priority: u8,
+    prompt_tokens: u32,
+    /// Keeps the model in memory.
+    claim: Option<Arc<Claim>>,
     state: State,
+}
+
+/// Why an offer is declined, and when it may be taken where that is known.
+struct Declined {
+    reason: String,
+    retry_after_ms: Option<u32>,
+}
+
+impl From<String> for Declined {
+    fn from(reason: String) -> Self {
+        Self { reason, retry_after_ms: None }
+    }
 }
 
 /// A task that ended by itself.
@@ -140,7 +157,7 @@ impl Session<'_> {
     }
 
     async fn answer(&mut self, offer: Offer) -> Result<(), Error> {
-        let Offer { job_id, epoch, .. } = offer;
+        let Offer { job_id, epoch, priority, prompt_tokens, .. } = offer;
         if let Some(held) = self.leases.get(&job_id).map(|lease| lease.epoch) {
             if held >= epoch {
                 tracing::debug!(job.id = %job_id, job.epoch = epoch, "an offer of a lease already seen");
@@ -150,19 +167,22 @@ impl Session<'_> {
             self.cancel(job_id, held);
         }
         match self.place(&offer) {
-            Ok(engine) => {
+            Ok((engine, claim)) => {
+                let claim = claim.map(Arc::new);
                 let state = State::Accepted { lapses_at: Instant::now() + COMMIT_WITHIN };
-                self.leases.insert(job_id, Held { epoch, engine, state });
+                self.leases.insert(job_id, Held { epoch, engine, priority, prompt_tokens, claim, state });
                 self.say(FromNode::Accept { job_id, epoch }).await
             }
-            Err(reason) => self.say(FromNode::Decline { job_id, epoch, reason }).await,
+            Err(Declined { reason, retry_after_ms }) => {
+                self.say(FromNode::Decline { job_id, epoch, reason, retry_after_ms }).await
+            }
         }
     }
 
-    /// The engine that has a free slot for the job, or why there is none.
-    fn place(&self, offer: &Offer) -> Result<usize, String> {
+    /// The engine that has a slot for the job, free or of a job that gives way, and its model in memory; or why there is none.
+    fn place(&self, offer: &Offer) -> Result<(usize, Option<Claim>), Declined> {
         if self.drain.is_some() {
-            return Err("draining".into());
+            return Err("draining".to_owned().into());
         }
         let engine = self
             .engines
@@ -174,10 +194,24 @@ impl Session<'_> {
         let needed = u64::from(offer.prompt_tokens) + u64::from(offer.output_tokens_max);
         let (context_tokens, slots) = (serving.context_tokens(), serving.slots());
         if needed > context_tokens as u64 {
-            return Err(format!("{needed} tokens do not fit a slot of {context_tokens}"));
+            return Err(format!("{needed} tokens do not fit a slot of {context_tokens}").into());
         }
-        let leased = self.leases.values().filter(|lease| lease.engine == engine).count();
-        if leased >= slots { Err(format!("all {slots} slots are taken")) } else { Ok(engine) }
+        let leases = self.leases.values().filter(|lease| lease.engine == engine);
+        let in_the_way = |lease: &&Held| serving.waiting_max() == 0 || lease.priority >= offer.priority;
+        if leases.clone().filter(in_the_way).count() >= slots || leases.clone().count() >= slots + serving.waiting_max()
+        {
+            return Err(format!("all {slots} slots are taken").into());
+        }
+        let accepted = leases.filter(|lease| matches!(lease.state, State::Accepted { .. }));
+        let accepted = accepted.filter(|lease| lease.priority >= PRIORITY_INTERACTIVE);
+        let on_their_way = accepted.map(|lease| lease.prompt_tokens).fold(0, u32::saturating_add);
+        match serving.past_declared_ms(on_their_way) {
+            Some(past_ms) if offer.priority >= PRIORITY_INTERACTIVE => {
+                let reason = format!("its turn would come {past_ms} ms later than is declared");
+                Err(Declined { reason, retry_after_ms: Some(past_ms) })
+            }
+            _ => Ok((engine, serving.claim()?)),
+        }
     }
 
     async fn begin(
@@ -192,12 +226,17 @@ impl Session<'_> {
             return Ok(());
         };
         let committed_at = Instant::now();
-        let engine = self.engines[lease.engine].clone();
+        let (engine, claim) = (self.engines[lease.engine].clone(), lease.claim.clone());
         let (identity, outgoing, node_id) = (self.identity.clone(), self.outgoing.clone(), self.node_id);
         let task = self.jobs.spawn(async move {
             let lease = job::Lease { job_id, epoch, node_id };
             // A grammar may take longer to compile than a conversation may pause.
-            let message = match tokio::task::spawn_blocking(move || submit(&engine)).await {
+            // So may a model to load, which goes on when nobody waits for it any more.
+            let submitting = tokio::task::spawn_blocking(move || {
+                let _claim = claim;
+                submit(&engine)
+            });
+            let message = match submitting.await {
                 Ok(Ok(request)) => job::run(lease, request, committed_at, &identity, &outgoing).await,
                 Ok(Err(refused)) => Some(FromNode::Failed { job_id, epoch, message: refused.to_string() }),
                 Err(broken) => Some(FromNode::Failed { job_id, epoch, message: broken.to_string() }),

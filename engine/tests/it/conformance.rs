@@ -30,8 +30,7 @@ impl Cell {
     fn of(kind: &str) -> Self {
         let path = match kind {
             "shipped" => bundled::folder(),
-            "dense_q8_0" => quantised(),
-            kind => random::model(kind),
+            kind => kind.strip_suffix("_q8_0").map_or_else(|| random::model(kind), quantised),
         };
         let tolerance = if kind.ends_with("q8_0") { TOLERANCE_QUANTISED } else { TOLERANCE };
         Self { model: Arc::new(Model::load(&path).unwrap()), tolerance }
@@ -75,12 +74,12 @@ impl Cell {
     }
 }
 
-/// The dense model in eight bits a weight.
-fn quantised() -> std::path::PathBuf {
-    let original = random::model("dense");
-    let path = original.with_file_name("dense-q8_0.gguf");
+/// A model in eight bits a weight.
+fn quantised(kind: &str) -> std::path::PathBuf {
+    let original = random::model(kind);
+    let path = original.with_file_name(format!("{kind}-q8_0.gguf"));
     if !path.exists() {
-        let own = original.with_file_name(format!("dense-q8_0-{}.gguf", std::process::id()));
+        let own = original.with_file_name(format!("{kind}-q8_0-{}.gguf", std::process::id()));
         quantise::run(&original, &own, Precision::Q8_0, 1, &mut |_| ()).unwrap();
         std::fs::rename(own, &path).unwrap();
     }
@@ -220,6 +219,84 @@ fn seeded(cell: &Cell) {
     assert_ne!(one, two);
 }
 
+/// The vectors of texts, and what they took.
+fn embed(engine: &Engine, texts: &[Vec<u32>]) -> (Vec<Vec<f32>>, Usage) {
+    let (mut request, mut vectors) = (engine.embed(texts.to_vec()).unwrap(), Vec::new());
+    loop {
+        match request.blocking_next().unwrap() {
+            Event::Vector(vector) => vectors.push(vector),
+            Event::Finished { reason: FinishReason::Stop, usage } => return (vectors, usage),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+fn cosine(one: &[f32], other: &[f32]) -> f32 {
+    one.iter().zip(other).map(|(one, other)| one * other).sum()
+}
+
+fn embedded_together(cell: &Cell) {
+    let texts: Vec<Vec<u32>> = (0..12).map(|number| cell.prompt(number, 2 + 19 * number)).collect();
+    let (together, usage) = embed(&cell.engine(4), &texts);
+    let counted: usize = texts.iter().map(Vec::len).sum();
+    assert_eq!(usage, Usage { prompt_tokens: counted as u32, ..Usage::default() });
+    let alone = cell.engine(1);
+    for (text, vector) in texts.iter().zip(&together) {
+        let expected = embed(&alone, std::slice::from_ref(text)).0.remove(0);
+        let off = 1.0 - cosine(&expected, vector);
+        assert!(off <= cell.tolerance.powi(2), "{} tokens, off by {off}", text.len());
+        assert!((cosine(vector, vector) - 1.0).abs() < 1e-5, "of length one");
+        assert_eq!(embed(&alone, std::slice::from_ref(text)).0[0], expected, "nothing is kept between texts");
+    }
+}
+
+fn embedding_cancelled(cell: &Cell) {
+    let engine = cell.engine(2);
+    let mut request = engine.embed((0..400).map(|number| cell.prompt(number, 100)).collect()).unwrap();
+    assert!(matches!(request.blocking_next(), Some(Event::Vector(_))));
+    drop(request);
+    let text = [cell.prompt(1, 40)];
+    assert_eq!(embed(&engine, &text).0, embed(&cell.engine(2), &text).0, "the engine works on");
+    while engine.load().slots_free < 2 {
+        std::thread::yield_now();
+    }
+}
+
+fn embedding_limited(cell: &Cell) {
+    let engine = cell.engine(2);
+    assert_eq!(embed(&engine, &[cell.prompt(3, 256)]).1.prompt_tokens, 256);
+    let refused = engine.embed(vec![cell.prompt(3, 9), cell.prompt(3, 257)]).err();
+    assert_eq!(refused, Some(Refused::ContextExceeded { needed: 257, available: 256 }));
+    assert!(matches!(engine.submit(cell.work(1, 9)).err(), Some(Refused::Kind { .. })), "it goes on from nothing");
+}
+
+macro_rules! embedding_cells {
+    ($($cell:ident)*) => { $(
+        mod $cell {
+            use super::Cell;
+
+            fn cell() -> Cell {
+                Cell::of(stringify!($cell))
+            }
+
+            #[test]
+            fn vectors_in_a_batch_are_those_of_each_text_alone() {
+                super::embedded_together(&cell());
+            }
+
+            #[test]
+            fn a_cancelled_request_frees_its_slot() {
+                super::embedding_cancelled(&cell());
+            }
+
+            #[test]
+            fn limits_are_exact_and_usage_counts_every_token() {
+                super::embedding_limited(&cell());
+            }
+        }
+    )* };
+}
+
 macro_rules! cells {
     ($($cell:ident)*) => { $(
         mod $cell {
@@ -268,6 +345,7 @@ macro_rules! cells {
 }
 
 cells!(shipped dense dense_q8_0 experts);
+embedding_cells!(embedding embedding_q8_0);
 
 #[test]
 fn an_embedding_model_loads_and_reads_text_and_keeps_nothing_between_tokens() {

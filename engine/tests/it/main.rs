@@ -15,5 +15,6 @@ mod node;
 mod prefix;
 mod random;
 mod resume;
+mod shelf;
 mod tokeniser;
 mod tune;

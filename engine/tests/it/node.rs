@@ -89,6 +89,19 @@ impl Visit {
         }
     }
 
+    /// Offers a job while another one streams, and hears whether the node takes it.
+    async fn offer_amid(&mut self, job_id: JobId, work: &Work) -> bool {
+        self.say(ToNode::Offer(offer(job_id, 1, work))).await;
+        loop {
+            match self.hear().await {
+                Some(FromNode::Tokens(_)) => {}
+                Some(FromNode::Accept { job_id: job, .. }) if job == job_id => return true,
+                Some(FromNode::Decline { job_id: job, .. }) if job == job_id => return false,
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
     async fn commit(&mut self, job_id: JobId, epoch: u32, work: &Work) {
         self.say(ToNode::Commit { job_id, epoch, work: Box::new(work.clone()) }).await;
     }
@@ -102,6 +115,7 @@ fn offer(job_id: JobId, epoch: u32, work: &Work) -> Offer {
         model: "spark-1".into(),
         prompt_tokens: (work.prompt.len() + work.resume.len()) as u32,
         output_tokens_max: work.output_tokens_max - work.resume.len() as u32,
+        priority: work.terms.priority,
     }
 }
 
@@ -320,6 +334,77 @@ async fn an_offer_is_taken_only_if_model_length_and_slots_allow() {
         assert!(!visit.offer(second, 1, &work).await, "an accepted job holds its slot");
         visit.say(ToNode::Cancel { job_id: first, epoch: 1 }).await;
         assert!(visit.offer(second, 1, &work).await, "a cancelled one gives it back");
+    };
+    scene.play(script).await;
+}
+
+/// Reads to a job's end.
+async fn hear_end(visit: &mut Visit) {
+    loop {
+        match visit.hear().await {
+            Some(FromNode::Tokens(_)) => {}
+            Some(FromNode::Finished { .. }) => return,
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_job_whose_turn_would_come_later_than_declared_is_declined_with_the_time_to_come_back() {
+    let scene = Scene::new(engine(|config| config.turn_ms_max = Some(1))).await;
+    let script = async |scene: &Scene| {
+        let mut visit = scene.visit_and_greet().await;
+        let mut long = work(question(&"word ".repeat(150)), 3);
+        long.terms.priority = 1;
+        // Nothing is measured yet, so nothing is said.
+        let first = scene.ids.next();
+        assert!(visit.offer(first, 1, &long).await);
+        visit.commit(first, 1, &long).await;
+        hear_end(&mut visit).await;
+        let (accepted, second) = (scene.ids.next(), scene.ids.next());
+        assert!(visit.offer(accepted, 1, &long).await);
+        visit.say(ToNode::Offer(offer(second, 1, &long))).await;
+        match visit.hear().await {
+            Some(FromNode::Decline { retry_after_ms: Some(ms), reason, .. }) => {
+                assert!(ms > 0 && reason.contains("declared"), "{ms}: {reason}");
+            }
+            other => panic!("{other:?}"),
+        }
+        let patient = work(long.prompt.clone(), 3);
+        assert!(visit.offer(scene.ids.next(), 1, &patient).await, "what can wait does");
+        visit.say(ToNode::Cancel { job_id: accepted, epoch: 1 }).await;
+        assert!(visit.offer(second, 1, &long).await, "nothing is ahead any more");
+    };
+    scene.play(script).await;
+}
+
+#[tokio::test]
+async fn on_a_full_node_a_job_of_higher_priority_takes_a_slot_and_the_other_goes_on_after() {
+    let scene = Scene::new(engine(|config| (config.slots, config.tokens_per_second_max) = (1, Some(50)))).await;
+    let script = async |scene: &Scene| {
+        let mut visit = scene.visit_and_greet().await;
+        let (low, high, third) = (scene.ids.next(), scene.ids.next(), scene.ids.next());
+        let patient = long(30).await;
+        let mut urgent = work(question("What is 12 + 30?"), 2);
+        urgent.terms.priority = 1;
+        assert!(visit.offer(low, 1, &patient).await);
+        visit.commit(low, 1, &patient).await;
+        assert_eq!(visit.hear_tokens().await.job_id, low);
+        assert!(!visit.offer_amid(third, &patient).await, "the slot is taken for its kind");
+        assert!(visit.offer_amid(high, &urgent).await);
+        visit.commit(high, 1, &urgent).await;
+        assert!(!visit.offer_amid(third, &urgent).await, "one of its own kind does not give way");
+        let (mut drawn, mut ended) = (0, Vec::new());
+        while ended.len() < 2 {
+            match visit.hear().await {
+                Some(FromNode::Tokens(frame)) if frame.job_id == low => drawn += 1,
+                Some(FromNode::Tokens(_)) => {}
+                Some(FromNode::Finished { receipt, .. }) => ended.push(receipt.receipt.job_id),
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(ended, [high, low]);
+        assert!(drawn > 0, "it went on where it was");
     };
     scene.play(script).await;
 }

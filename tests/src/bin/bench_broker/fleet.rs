@@ -36,7 +36,7 @@ pub fn connect(core: &mut Core, nodes: usize, now: DateTime<Utc>) {
 
 /// What a node tells each second: its speed, and two blocks that came and one that went.
 pub fn heartbeat(n: usize) -> Load {
-    let outlook = Outlook { turn_ms: 0, prompt_token_us: 60 + 40 * (n as u32 % 7) };
+    let outlook = Outlook { turn_ms: 0, prompt_token_us: 60 + 40 * (n as u32 % 7), loading_ms: 0 };
     let block = (n as u64 * 7) % PREFIXES * 64;
     let model = ModelLoad {
         model: MODEL.into(),
@@ -114,8 +114,7 @@ fn session(n: usize) -> NodeSession {
         quantisation: "F16".into(),
         context_tokens: 8_192,
         slots: 8,
-        engine: String::new(),
-        features: vec![],
+        ..ServedModel::default()
     };
     NodeSession {
         node_id: node_id(n),

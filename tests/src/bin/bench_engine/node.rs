@@ -117,6 +117,7 @@ impl Node {
             model: self.model.clone(),
             prompt_tokens: ask.prompt.len() as u32,
             output_tokens_max: ask.output,
+            priority: 0,
         };
         let say = |message: ToNode| self.desk.outgoing.send(message).context("the node is gone");
         say(ToNode::Offer(offer))?;

@@ -399,7 +399,8 @@ impl Peer {
             let told = if came { &mut blocks.0 } else { &mut blocks.1 };
             told.extend((0..NAMES).map(|n| block * NAMES + n));
         }
-        let outlook = Outlook { turn_ms: 0, prompt_token_us: (1e6 / kind.prefill * self.off).round() as u32 };
+        let outlook =
+            Outlook { turn_ms: 0, prompt_token_us: (1e6 / kind.prefill * self.off).round() as u32, loading_ms: 0 };
         let model = ModelLoad {
             model: MODEL.into(),
             outlook: Some(outlook),
@@ -439,8 +440,7 @@ fn session(node: usize, kind: &Kind) -> NodeSession {
         quantisation: "F16".into(),
         context_tokens: CONTEXT_TOKENS,
         slots: kind.slots as u32,
-        engine: String::new(),
-        features: vec![],
+        ..ServedModel::default()
     };
     NodeSession {
         node_id: node_id(node),

@@ -9,6 +9,9 @@
 //! silent or vanish; the stream that comes out stays one stream, each of its tokens under exactly one lease.
 
 #[cfg(test)]
+mod audit_tests;
+mod audits;
+#[cfg(test)]
 mod embedding_tests;
 mod entry;
 #[cfg(test)]
@@ -41,7 +44,9 @@ use crate::node::{NodeSession, NodeSnapshot};
 use crate::presence::{self, Presence};
 use crate::queue::{Queue, Ticket};
 use crate::standing::Standing;
+use crate::trust::audit::Audit;
 use crate::{Refused, Settings};
+use audits::Audits;
 use entry::{Entry, Phase};
 use timers::Timers;
 
@@ -60,6 +65,8 @@ pub enum Output {
     End(EndedLease),
     /// Record that the node was there.
     Present(Presence),
+    /// Record what an audit found.
+    Audited(Box<Audit>),
 }
 
 /// What the core wants to look at again.
@@ -75,6 +82,8 @@ enum Wake {
     Turn(NodeId),
     /// The presences of all nodes.
     Presences,
+    /// Audits that may have waited too long.
+    Audits,
 }
 
 /// The broker's state: every job in hand, every queue, every connected node.
@@ -84,6 +93,7 @@ pub struct Core {
     fleet: Fleet,
     queues: BTreeMap<String, Queue>,
     jobs: BTreeMap<JobId, Entry>,
+    audits: Audits,
     timers: Timers<Wake>,
     /// Looks at the queue so far.
     decisions: u64,
@@ -102,6 +112,7 @@ impl Core {
             fleet: Fleet::default(),
             queues: BTreeMap::new(),
             jobs: BTreeMap::new(),
+            audits: Audits::default(),
             timers: Timers::default(),
             decisions: 0,
             record_ms: Average::new(0.1),
@@ -215,6 +226,7 @@ impl Core {
                 self.finished(now, node_id, reason, cached_tokens, *receipt);
             }
             FromNode::Failed { job_id, epoch, .. } => self.give_up(now, node_id, job_id, epoch, LeaseOutcome::Failed),
+            FromNode::Replayed { job_id, epoch, slacks } => self.replayed(now, node_id, (job_id, epoch), slacks),
             FromNode::Goodbye => self.goodbye(now, node_id),
             // The gateway's part of the conversation is over.
             FromNode::Hello(_) | FromNode::Proof { .. } => {}
@@ -234,6 +246,7 @@ impl Core {
                     next.into_iter().for_each(|at| self.timers.set(wake, at));
                 }
                 Wake::Turn(node_id) => self.changed.extend(self.fleet.models_of(node_id).map(str::to_owned)),
+                Wake::Audits => self.forget_audits(now),
                 Wake::Presences => {
                     self.tell_presences();
                     self.timers.set(wake, now + presence::TOLD_EVERY);
@@ -382,6 +395,7 @@ impl Core {
     /// Forgets a node and sends its jobs elsewhere.
     fn lose_node(&mut self, now: DateTime<Utc>, node_id: NodeId) {
         self.outputs.extend(self.fleet.presence(node_id).map(Output::Present));
+        self.lose_referee(node_id);
         let Some((models, jobs)) = self.fleet.disconnect(node_id) else { return };
         self.timers.clear(Wake::Silence(node_id));
         self.timers.clear(Wake::Rest(node_id));

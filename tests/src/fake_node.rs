@@ -71,12 +71,13 @@ impl NodeSocket {
 
     /// Says HELLO, answers the challenge with `key`, and gives the answer to that.
     pub async fn introduce(&mut self, hello: Hello, key: &SigningKey) -> ToNode {
+        let descriptor_sha256 = hello.descriptor.sha256();
         self.say(&FromNode::Hello(Box::new(hello))).await;
         let nonce = match self.hear().await.expect("an answer to HELLO") {
             ToNode::Challenge { nonce } => hex::decode(nonce).expect("a nonce in hexadecimal"),
             other => return other,
         };
-        let proof = proof_message(&nonce, key.verifying_key().as_bytes());
+        let proof = proof_message(&nonce, key.verifying_key().as_bytes(), &descriptor_sha256);
         self.say(&FromNode::Proof { signature: hex::encode(key.sign(&proof).to_bytes()) }).await;
         self.hear().await.expect("an answer to PROOF")
     }

@@ -200,6 +200,7 @@ impl Faulty {
             }
             ToNode::Embed { .. }
             | ToNode::Challenge { .. }
+            | ToNode::Replay { .. }
             | ToNode::Welcome { .. }
             | ToNode::Refused { .. }
             | ToNode::Drain => {}

@@ -181,8 +181,33 @@ pub(crate) async fn holdbacks_due(conn: &mut PgConnection, limit: u32) -> Result
 
 pub(crate) async fn holdbacks_lapsed(conn: &mut PgConnection, now: DateTime<Utc>, limit: u32) -> Result<Vec<Holdback>> {
     let rows = select_holdbacks!(
-        "WHERE state = 'reserved' AND release_at <= $1 ORDER BY release_at LIMIT $2",
+        "WHERE state = 'reserved' AND release_at <= $1
+           AND NOT EXISTS (
+             SELECT FROM broker.convictions
+             WHERE convictions.node_id = holdbacks.node_id
+               AND convictions.state <> 'overturned'
+               AND (convictions.decided_at IS NULL OR holdbacks.created_at <= convictions.decided_at)
+           )
+         ORDER BY release_at
+         LIMIT $2",
         now,
+        i64::from(limit),
+    );
+    rows.fetch_all(conn).await?.into_iter().map(Holdback::try_from).collect()
+}
+
+/// What nodes earned before they were convicted for good.
+pub(crate) async fn holdbacks_forfeit(conn: &mut PgConnection, limit: u32) -> Result<Vec<Holdback>> {
+    let rows = select_holdbacks!(
+        "WHERE state = 'reserved'
+           AND EXISTS (
+             SELECT FROM broker.convictions
+             WHERE convictions.node_id = holdbacks.node_id
+               AND convictions.state = 'upheld'
+               AND holdbacks.created_at <= convictions.decided_at
+           )
+         ORDER BY release_at
+         LIMIT $1",
         i64::from(limit),
     );
     rows.fetch_all(conn).await?.into_iter().map(Holdback::try_from).collect()

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use primitives::node_protocol::{ModelLoad, ServedModel, Work};
+use primitives::node_protocol::{ModelLoad, Replay, ServedModel, Work};
 
 use crate::backend::llama;
 use crate::engine::{Engine, RequestHandle};
@@ -88,6 +88,17 @@ impl Serving {
     pub fn embed(&self, texts: Vec<Vec<u32>>) -> Result<RequestHandle, Refused> {
         match self {
             Self::Bundled(engine) => engine.embed(texts),
+            Self::Upstream(upstream) => Err(Refused::Kind { id: upstream.model_id().to_owned() }),
+        }
+    }
+
+    /// Takes an output of another node to replay.
+    ///
+    /// # Errors
+    /// See [`Refused`]; engines beside the node draw in ways of their own and are not asked.
+    pub fn replay(&self, replay: Replay) -> Result<RequestHandle, Refused> {
+        match self {
+            Self::Bundled(engine) => engine.replay(replay),
             Self::Upstream(upstream) => Err(Refused::Kind { id: upstream.model_id().to_owned() }),
         }
     }

@@ -74,7 +74,7 @@ impl Visit {
         let nonce = [7; 32];
         self.say(ToNode::Challenge { nonce: hex::encode(nonce) }).await;
         let Some(FromNode::Proof { signature }) = self.hear().await else { panic!("no proof") };
-        assert!(verifies(public_key, &proof_message(&nonce, public_key), &signature));
+        assert!(verifies(public_key, &proof_message(&nonce, public_key, &hello.descriptor.sha256()), &signature));
         self.say(ToNode::Welcome { node_id, heartbeat_ms: 20 }).await;
         *hello
     }

@@ -37,6 +37,35 @@ pub struct Holdback {
     pub state: HoldbackState,
 }
 
+/// A holdback of a node that was convicted for good.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Forfeit {
+    /// The ledger's reserve.
+    pub reserve_id: Uuid,
+    /// Whose.
+    pub provider_id: ProviderId,
+    /// The node that earned it.
+    pub node_id: NodeId,
+    /// The model that it was convicted of; what it earned by others is posted there as well.
+    pub model: String,
+    /// In what.
+    pub currency: Currency,
+}
+
+impl Forfeit {
+    /// What the ledger is asked for: the cost of what the node did is taken off again.
+    pub fn request(&self, product_line: &str) -> EarningForfeit {
+        let Self { reserve_id, provider_id, node_id, currency, .. } = *self;
+        let leaf = Leaf {
+            model: Some(self.model.clone()),
+            provider_id: Some(provider_id),
+            node_id: Some(node_id),
+            ..Leaf::new(Bucket::Productive, product_line)
+        };
+        EarningForfeit { reserve_id, provider_id, currency, leaf }
+    }
+}
+
 /// How far a holdback is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HoldbackState {
@@ -79,17 +108,6 @@ impl Holdback {
     pub fn release(&self) -> EarningRelease {
         let Self { reserve_id, provider_id, currency, .. } = *self;
         EarningRelease { reserve_id, provider_id, currency }
-    }
-
-    /// What the ledger is asked for where its node was convicted: the cost of what the node did is taken off again.
-    pub fn forfeit(&self, product_line: &str) -> EarningForfeit {
-        let Self { reserve_id, provider_id, node_id, currency, .. } = *self;
-        let leaf = Leaf {
-            provider_id: Some(provider_id),
-            node_id: Some(node_id),
-            ..Leaf::new(Bucket::Productive, product_line)
-        };
-        EarningForfeit { reserve_id, provider_id, currency, leaf }
     }
 }
 
@@ -147,7 +165,7 @@ pub async fn lapsed(conn: &mut PgConnection, now: DateTime<Utc>) -> Result<Vec<H
 }
 
 /// Those that are reserved and forfeited.
-pub async fn forfeit(conn: &mut PgConnection) -> Result<Vec<Holdback>> {
+pub async fn forfeit(conn: &mut PgConnection) -> Result<Vec<Forfeit>> {
     repo::holdbacks_forfeit(conn, STEP).await
 }
 

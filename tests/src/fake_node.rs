@@ -163,10 +163,15 @@ impl FakeNode {
 
     /// Joins with a token of its own, saying of itself what `say` makes of an honest greeting.
     pub async fn join_as(system: &TestSystem, say: impl FnOnce(Hello, &SigningKey) -> Hello) -> Self {
-        let key = new_key();
         let token = system.join_token(TimeDelta::hours(1)).await;
+        Self::join_with(system, &token, say).await
+    }
+
+    /// Joins with this token, saying of itself what `say` makes of an honest greeting.
+    pub async fn join_with(system: &TestSystem, token: &str, say: impl FnOnce(Hello, &SigningKey) -> Hello) -> Self {
+        let key = new_key();
         let mut socket = NodeSocket::dial(system.control_plane.address).await;
-        let answer = socket.introduce(say(hello(&token, &key), &key), &key).await;
+        let answer = socket.introduce(say(hello(token, &key), &key), &key).await;
         Self::welcomed(socket, key, &answer)
     }
 

@@ -51,7 +51,7 @@ impl Supply {
     async fn forfeit(&self, ledger: &Writer) -> anyhow::Result<()> {
         let forfeited = holdback::forfeit(&mut *self.pool.acquire().await?).await?;
         for holdback in forfeited {
-            ledger.post(holdback.forfeit(PRODUCT_LINE)).await?;
+            ledger.post(holdback.request(PRODUCT_LINE)).await?;
             let change = (HoldbackState::Reserved, HoldbackState::Forfeited);
             let conn = &mut *self.pool.acquire().await?;
             holdback::change(conn, holdback.reserve_id, change, self.clock.now()).await?;

@@ -252,6 +252,12 @@ impl Recipe for EarningForfeit {
         if self.leaf.provider_id != Some(self.provider_id) {
             return Err(Error::BadEvent { recipe: EARNING_FORFEIT.name, reason: "the cost is another provider's" });
         }
+        if self.leaf.model.is_none() || self.leaf.node_id.is_none() {
+            return Err(Error::BadEvent {
+                recipe: EARNING_FORFEIT.name,
+                reason: "no node's and model's cost is named",
+            });
+        }
         let amount = books.rest(&reserve(self.provider_id, self.reserve_id, self.currency))?;
         let cost = AccountKey::platform(Code::ProviderCost, self.currency);
         let reserve = reserve(self.provider_id, self.reserve_id, self.currency);
@@ -439,12 +445,17 @@ mod tests {
         let (reserve_id, provider_id, currency) = (uuid(3, 1), provider(1), usd());
         let reserve = EarningReserve { reserve_id, provider_id, amount: Nanos(30), currency, release_at: at(60) };
         let forfeit = |n| {
-            let leaf = Leaf { provider_id: Some(provider(n)), ..Leaf::new(Bucket::Productive, "inference") };
+            let (model, node_id) = (Some("spark-1".to_owned()), Some(crate::recipe::tests::node(1)));
+            let leaf =
+                Leaf { provider_id: Some(provider(n)), model, node_id, ..Leaf::new(Bucket::Productive, "inference") };
             EarningForfeit { reserve_id, provider_id, currency, leaf }
         };
+        let nobodys = || EarningForfeit { leaf: Leaf { model: None, ..forfeit(1).leaf }, ..forfeit(1) };
         assert!(matches!(desk.post(forfeit(1)), Err(Error::NothingLeft { .. })));
         desk.post(reserve).unwrap();
-        assert!(matches!(desk.post(forfeit(2)), Err(Error::BadEvent { .. })));
+        for bad in [forfeit(2), nobodys()] {
+            assert!(matches!(desk.post(bad), Err(Error::BadEvent { .. })));
+        }
         assert_eq!(desk.post(forfeit(1)).unwrap(), ["2110 > 5000 30 posted"]);
         assert_eq!(desk.last_leaves(1), ["PRODUCTIVE inference"]);
         assert_eq!(desk.post(forfeit(1)).unwrap(), [""; 0]);

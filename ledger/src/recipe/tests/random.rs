@@ -89,6 +89,8 @@ fn request(step: &Step, now: DateTime<Utc>) -> Request {
     let leaf = Leaf {
         tenant_id: Some(tenant_id),
         provider_id: Some(provider_id),
+        node_id: Some(node(1)),
+        model: Some("spark-1".into()),
         ..Leaf::new(Bucket::Productive, "inference")
     };
     let paid_by = || match small % 3 {

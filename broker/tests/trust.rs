@@ -31,7 +31,8 @@ struct World {
 
 impl World {
     async fn new(pool: &PgPool) -> Self {
-        let (mut conn, ids) = (pool.acquire().await.unwrap().detach(), Ids::seeded(Clock::manual(start()), 1));
+        let (mut conn, ids) =
+            (pool.acquire().await.expect("the database does it").detach(), Ids::seeded(Clock::manual(start()), 1));
         let spark = Model {
             id: "spark-1".into(),
             name: "Spark 1".into(),
@@ -48,11 +49,11 @@ impl World {
             kind: ModelKind::Generation,
             reasoning: None,
         };
-        model::upsert(&mut conn, &spark).await.unwrap();
+        model::upsert(&mut conn, &spark).await.expect("the database does it");
         let mut nodes = vec![];
         for key in [1, 2] {
             let provider = Provider { id: ids.next(), name: "Grid".into(), created_at: start() };
-            provider::insert(&mut conn, &provider).await.unwrap();
+            provider::insert(&mut conn, &provider).await.expect("the database does it");
             let made = join_token::create(&mut conn, &ids, provider.id, TimeDelta::hours(1), start()).await;
             let descriptor = NodeDescriptor {
                 name: "n".into(),
@@ -64,13 +65,15 @@ impl World {
                 version: "0".into(),
                 models: vec![],
             };
-            let mut tx = conn.begin().await.unwrap();
-            let node = node::join(&mut tx, &ids, &made.unwrap().1, [key; 32], descriptor, start()).await.unwrap();
-            tx.commit().await.unwrap();
+            let mut tx = conn.begin().await.expect("the database does it");
+            let node = node::join(&mut tx, &ids, &made.expect("a new token").1, [key; 32], descriptor, start())
+                .await
+                .expect("the database does it");
+            tx.commit().await.expect("the database does it");
             nodes.push((provider.id, node.id));
         }
         let (provider_id, node_id) = nodes[0];
-        node::begin(&mut conn, node_id, "A cell of it has a grade.", start()).await.unwrap();
+        node::begin(&mut conn, node_id, "A cell of it has a grade.", start()).await.expect("the database does it");
         Self { conn, ids, provider_id, node_id, audited: 0 }
     }
 
@@ -87,7 +90,7 @@ impl World {
         .bind(start())
         .execute(&mut self.conn)
         .await
-        .unwrap();
+        .expect("the database does it");
         self.audited += 1;
         sqlx::query(
             "INSERT INTO broker.audits (job_id, epoch, node_id, referee_id, model, prompt_tokens, prompt_sha256, output_sha256,
@@ -102,11 +105,11 @@ impl World {
         .bind(start() + TimeDelta::seconds(self.audited))
         .execute(&mut self.conn)
         .await
-        .unwrap();
+        .expect("the database does it");
     }
 
     async fn judge(&mut self) -> Option<Conviction> {
-        conviction::judge(&mut self.conn, &self.ids, APPEAL_WITHIN, start()).await.unwrap().pop()
+        conviction::judge(&mut self.conn, &self.ids, APPEAL_WITHIN, start()).await.expect("the database does it").pop()
     }
 
     async fn convicted(&mut self) -> Conviction {
@@ -128,19 +131,19 @@ impl World {
         .bind(start())
         .execute(&mut self.conn)
         .await
-        .unwrap();
+        .expect("the database does it");
         reserve_id
     }
 
     /// What is to be released, and what is forfeited.
     async fn kept_back(&mut self) -> (Vec<Uuid>, Vec<Uuid>) {
-        let lapsed = holdback::lapsed(&mut self.conn, start()).await.unwrap();
-        let forfeited = holdback::forfeit(&mut self.conn).await.unwrap();
+        let lapsed = holdback::lapsed(&mut self.conn, start()).await.expect("the database does it");
+        let forfeited = holdback::forfeit(&mut self.conn).await.expect("the database does it");
         (lapsed.iter().map(|it| it.reserve_id).collect(), forfeited.iter().map(|it| it.reserve_id).collect())
     }
 
     async fn status(&mut self) -> NodeStatus {
-        node::get(&mut self.conn, self.node_id).await.unwrap().status
+        node::get(&mut self.conn, self.node_id).await.expect("the database does it").status
     }
 }
 

@@ -4,12 +4,14 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use broker::node::ProbationRules;
+use broker::trust::audit::AuditRules;
 use chrono::TimeDelta;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use ledger::Month;
 use ledger::economics::{Allocation, Basis, Dimension, View};
 use primitives::money::{Currency, Nanos};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
+use sha2::{Digest, Sha256};
 
 use crate::supply::MarketRules;
 
@@ -122,7 +124,7 @@ pub struct Serve {
     pub log_json: bool,
 }
 
-/// How long new nodes are new.
+/// How long new nodes are new, and how nodes are watched.
 #[derive(Clone, Copy, Debug, Args)]
 pub struct Market {
     /// Minutes until a new node may have more than a small share of the work.
@@ -134,6 +136,15 @@ pub struct Market {
     /// Minutes for which what it earns until then is kept back.
     #[arg(long, env = "TOKENGRID_HOLDBACK_MINUTES", default_value_t = 24 * 60, value_parser = clap::value_parser!(u32).range(0..=525_600))]
     pub holdback_minutes: u32,
+    /// Of a new node's jobs, how many in a million are replayed on another provider's node.
+    #[arg(long, env = "TOKENGRID_AUDIT_PROBATION_PPM", default_value_t = 50_000, value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
+    pub audit_probation_ppm: u32,
+    /// Of any other node's.
+    #[arg(long, env = "TOKENGRID_AUDIT_PPM", default_value_t = 5_000, value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
+    pub audit_ppm: u32,
+    /// Minutes for which a provider may appeal against a conviction, before what was kept back is forfeited.
+    #[arg(long, env = "TOKENGRID_APPEAL_MINUTES", default_value_t = 72 * 60, value_parser = clap::value_parser!(u32).range(0..=525_600))]
+    pub appeal_minutes: u32,
 }
 
 impl Market {
@@ -143,6 +154,16 @@ impl Market {
         MarketRules {
             probation: ProbationRules { lasts: minutes(self.probation_minutes), jobs: self.probation_jobs },
             holdback: minutes(self.holdback_minutes),
+            appeal_within: minutes(self.appeal_minutes),
+        }
+    }
+
+    /// Which jobs are audited; without the secret nobody can foresee it.
+    pub fn audits(self, secret: &SecretString) -> AuditRules {
+        AuditRules {
+            key: Sha256::digest(secret.expose_secret()).into(),
+            probation_ppm: self.audit_probation_ppm,
+            active_ppm: self.audit_ppm,
         }
     }
 }

@@ -12,6 +12,7 @@ mod ask;
 mod billing;
 mod bound;
 mod cell;
+mod conviction;
 mod earnings;
 mod http;
 mod identity;
@@ -85,6 +86,7 @@ pub struct Query(
     ask::AskQuery,
     cell::CellQuery,
     earnings::EarningsQuery,
+    conviction::ConvictionQuery,
 );
 
 /// What can be changed. A payload's `refusal` says why nothing was.
@@ -97,6 +99,7 @@ pub struct Mutation(
     provider_node::ProviderNodeMutation,
     ask::AskMutation,
     cell::CellMutation,
+    conviction::ConvictionMutation,
 );
 
 /// What can be followed while it happens.

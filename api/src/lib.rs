@@ -35,3 +35,6 @@ use primitives::money::Currency;
 
 /// The currency in which the platform sells.
 pub const CURRENCY: Currency = Currency::USD;
+
+/// The line of business in the token economics.
+const PRODUCT_LINE: &str = "online";

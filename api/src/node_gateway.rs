@@ -6,10 +6,12 @@ use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use actix_ws::{AggregatedMessage, AggregatedMessageStream, Session};
 use broker::NodeLink;
-use broker::node::NodeStatus;
+use broker::node::{NodeStatus, Statement};
 use ed25519_dalek::{Signature, VerifyingKey};
 use futures_util::StreamExt;
-use primitives::node_protocol::{Credential, FromNode, MESSAGE_BYTES_MAX, ToNode, VERSION, proof_message};
+use primitives::node_protocol::{
+    Credential, FromNode, MESSAGE_BYTES_MAX, NodeDescriptor, ToNode, VERSION, proof_message,
+};
 
 use crate::services::Services;
 use crate::supply::Arrival;
@@ -103,8 +105,10 @@ impl Conversation {
         let FromNode::Proof { signature } = self.expect().await? else {
             return Err(Refusal::new("protocol", "The answer to a challenge must be `proof`."));
         };
-        check_proof(&public_key, &nonce, &signature)?;
-        let session = self.services.supply.arrive(Arrival::new(*hello, public_key.to_bytes())).await?;
+        check_proof(&public_key, &hello.descriptor, &nonce, &signature)?;
+        let statement =
+            Statement { descriptor: hello.descriptor.clone(), nonce: hex::encode(nonce), signature: signature.clone() };
+        let session = self.services.supply.arrive(Arrival::new(*hello, public_key.to_bytes(), statement)).await?;
         let (node_id, provider_id) = (session.node_id, session.provider_id);
         tracing::info!(node.id = %node_id, provider.id = %provider_id, "a node is connected");
         let link = self.services.broker.connect(session).await;
@@ -192,9 +196,16 @@ fn read(text: &str) -> Result<FromNode, Refusal> {
         .map_err(|error| Refusal::new("protocol", format!("The message cannot be read: {error}.")))
 }
 
-fn check_proof(public_key: &VerifyingKey, nonce: &[u8], signature: &str) -> Result<(), Refusal> {
+fn check_proof(
+    public_key: &VerifyingKey,
+    descriptor: &NodeDescriptor,
+    nonce: &[u8],
+    signature: &str,
+) -> Result<(), Refusal> {
     let signature = hex::decode(signature).ok().and_then(|bytes| Signature::from_slice(&bytes).ok());
-    let message = proof_message(nonce, public_key.as_bytes());
+    let message = proof_message(nonce, public_key.as_bytes(), &descriptor.sha256());
     let proved = signature.is_some_and(|signature| public_key.verify_strict(&message, &signature).is_ok());
-    proved.then_some(()).ok_or_else(|| Refusal::new("bad_proof", "The signature does not match the node's key."))
+    proved
+        .then_some(())
+        .ok_or_else(|| Refusal::new("bad_proof", "The signature does not match the node's key and descriptor."))
 }

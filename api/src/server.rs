@@ -103,7 +103,8 @@ impl ControlPlane {
         let peers = peer::serve(peer_listener, peer_key, replica.clone()).context("other replicas cannot be served")?;
         let ledger = replica.writer();
         worker::recover(&pool, &clock, &ledger).await?;
-        let (broker, broker_task) = Broker::start(pool.clone(), clock.clone(), broker::Settings::default());
+        let settings = broker::Settings { audits: config.market.audits(&config.secret), ..Default::default() };
+        let (broker, broker_task) = Broker::start(pool.clone(), clock.clone(), settings);
         let auth = Auth::try_new(pool.clone(), clock.clone(), &config.secret)?;
         let catalogue = Catalogue::new(pool.clone());
         let limiter = Limiter::new(redis, clock.clone(), config.limits, config.knocks_per_hour_max);

@@ -7,6 +7,7 @@
 mod arrival;
 mod earnings;
 mod provider;
+mod trust;
 
 use broker::Broker;
 use broker::ask::Ask;
@@ -28,6 +29,8 @@ pub struct MarketRules {
     pub probation: ProbationRules,
     /// How long what a new node earns is kept back.
     pub holdback: TimeDelta,
+    /// How long a provider may appeal against a conviction.
+    pub appeal_within: TimeDelta,
 }
 
 /// What happens on the supply side; clones share one broker.
@@ -68,8 +71,13 @@ impl Supply {
             }
             let own = cells.iter().filter(|(id, _)| *id == node.id).map(|(_, cell)| cell);
             let served = own.filter(|cell| serves(&snapshot.cells, &cell.key.model));
-            let grades = served.filter_map(|cell| Some((cell.key.model.clone(), cell.served(now)?))).collect();
-            let standing = Standing { on_probation: node.status != NodeStatus::Active, grades };
+            let mut standing = Standing { on_probation: node.status != NodeStatus::Active, ..Standing::default() };
+            for (cell, grade) in served.filter_map(|cell| Some((cell, cell.served(now)?))) {
+                if cell.is_reference() {
+                    standing.references.insert(cell.key.model.clone());
+                }
+                standing.grades.insert(cell.key.model.clone(), grade);
+            }
             if node.status == NodeStatus::Joined && !standing.grades.is_empty() {
                 broker::node::begin(&mut conn, node.id, BEGINS, now).await?;
             }

@@ -73,6 +73,9 @@ impl Worker {
                 if let Err(error) = expire(&pool, &clock, &ledger).await {
                     tracing::error!(error = format!("{error:#}"), "expired holds were not voided");
                 }
+                if let Err(error) = supply.judge_audits().await {
+                    tracing::error!(error = format!("{:#}", anyhow::Error::from(error)), "audits were not judged");
+                }
                 if let Err(error) = supply.bring_earnings_on(&ledger).await {
                     tracing::error!(error = format!("{error:#}"), "providers' earnings were not brought on");
                 }

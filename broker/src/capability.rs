@@ -105,6 +105,11 @@ impl CellRecord {
         self.grade.filter(|_| self.state == CellState::Certified && in_time)
     }
 
+    /// Whether its nodes say that they are the reference that others are compared with.
+    pub fn is_reference(&self) -> bool {
+        self.key.by_definition().is_some()
+    }
+
     /// Its state and why, as they are now: a certificate that ran out leaves it as it was built.
     pub fn standing(&self, now: DateTime<Utc>) -> (CellState, String) {
         match self.expires_at {

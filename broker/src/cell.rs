@@ -40,6 +40,8 @@ pub(crate) struct Cell {
     pub prices: AskPrices,
     /// How near it is to the original; jobs that ask for more do not come here, and none come to a cell without one.
     pub grade: Grade,
+    /// It says that it is the reference.
+    pub reference: bool,
     /// Its node is new: it gets a small share of the work while others could do it.
     pub on_trial: bool,
     /// No offers until then: it declined or ignored one, or failed too often.
@@ -95,6 +97,7 @@ impl Cell {
             busy_until: None,
             prices,
             grade: Grade::None,
+            reference: false,
             on_trial: false,
             rests_until: None,
             sent: SentBlocks::default(),
@@ -108,6 +111,7 @@ impl Cell {
     /// Takes over what its node may be given.
     pub fn stand(&mut self, standing: &Standing, model: &str) {
         self.grade = standing.grade(model).unwrap_or(Grade::None);
+        self.reference = standing.references.contains(model);
         self.on_trial = standing.on_probation;
     }
 

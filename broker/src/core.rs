@@ -8,6 +8,9 @@
 //! back, a failure sends it ahead of the queue with what was delivered. A node may be free to lie, repeat itself, fall
 //! silent or vanish; the stream that comes out stays one stream, each of its tokens under exactly one lease.
 
+#[cfg(test)]
+mod audit_tests;
+mod audits;
 mod declared;
 #[cfg(test)]
 mod declared_tests;
@@ -44,7 +47,9 @@ use crate::node::{NodeSession, NodeSnapshot};
 use crate::presence::{self, Presence};
 use crate::queue::{Queue, Ticket, Work};
 use crate::standing::Standing;
+use crate::trust::audit::Audit;
 use crate::{Refused, Settings};
+use audits::Audits;
 use entry::{Entry, LastWord, Phase};
 use timers::Timers;
 
@@ -63,6 +68,8 @@ pub enum Output {
     End(EndedLease),
     /// Record that the node was there.
     Present(Presence),
+    /// Record what an audit found.
+    Audited(Box<Audit>),
 }
 
 /// What the core wants to look at again.
@@ -78,6 +85,8 @@ enum Wake {
     Turn(NodeId),
     /// The presences of all nodes.
     Presences,
+    /// Audits that may have waited too long.
+    Audits,
 }
 
 /// The broker's state: every job in hand, every queue, every connected node.
@@ -87,6 +96,7 @@ pub struct Core {
     fleet: Fleet,
     queues: BTreeMap<String, Queue>,
     jobs: BTreeMap<JobId, Entry>,
+    audits: Audits,
     timers: Timers<Wake>,
     /// Looks at the queue so far.
     decisions: u64,
@@ -105,6 +115,7 @@ impl Core {
             fleet: Fleet::default(),
             queues: BTreeMap::new(),
             jobs: BTreeMap::new(),
+            audits: Audits::default(),
             timers: Timers::default(),
             decisions: 0,
             record_ms: Average::new(0.1),
@@ -222,6 +233,7 @@ impl Core {
                 self.finished(now, node_id, LastWord { reason, frames, cached_tokens, receipt: *receipt });
             }
             FromNode::Failed { job_id, epoch, .. } => self.give_up(now, node_id, job_id, epoch, LeaseOutcome::Failed),
+            FromNode::Replayed { job_id, epoch, slacks } => self.replayed(now, node_id, (job_id, epoch), slacks),
             FromNode::Goodbye => self.goodbye(now, node_id),
             // The gateway's part of the conversation is over.
             FromNode::Hello(_) | FromNode::Proof { .. } => {}
@@ -241,6 +253,7 @@ impl Core {
                     next.into_iter().for_each(|at| self.timers.set(wake, at));
                 }
                 Wake::Turn(node_id) => self.changed.extend(self.fleet.models_of(node_id).map(str::to_owned)),
+                Wake::Audits => self.forget_audits(now),
                 Wake::Presences => {
                     self.tell_presences();
                     self.timers.set(wake, now + presence::TOLD_EVERY);
@@ -395,6 +408,7 @@ impl Core {
     /// Forgets a node and sends its jobs elsewhere.
     fn lose_node(&mut self, now: DateTime<Utc>, node_id: NodeId) {
         self.outputs.extend(self.fleet.presence(node_id).map(Output::Present));
+        self.lose_referee(node_id);
         let Some((models, jobs)) = self.fleet.disconnect(node_id) else { return };
         self.timers.clear(Wake::Silence(node_id));
         self.timers.clear(Wake::Rest(node_id));

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use primitives::certificate::Grade;
-use primitives::id::{CellId, JobId, JoinTokenId, NodeId, ProviderId};
+use primitives::id::{CellId, ConvictionId, JobId, JoinTokenId, NodeId, ProviderId};
 
 use crate::job::JobRecord;
 
@@ -62,6 +62,9 @@ pub enum Error {
         /// The state that was wanted.
         state: &'static str,
     },
+    /// Refused: no such conviction.
+    #[error("conviction {0} is unknown")]
+    ConvictionUnknown(ConvictionId),
     /// Refused: no such model in the catalogue.
     #[error("model `{0}` is unknown")]
     ModelUnknown(String),

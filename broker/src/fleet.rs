@@ -237,6 +237,22 @@ impl Fleet {
         places.filter_map(move |place| Some((nodes[place], self.nodes.get(&nodes[place])?.cells.get(model)?)))
     }
 
+    /// A node that is not new, is another provider's and serves the model itself with so long a context, and that none of `busy` is:
+    /// the one with the most room.
+    pub fn referee(
+        &self,
+        model: &str,
+        other_than: ProviderId,
+        tokens: u64,
+        busy: impl Fn(NodeId) -> bool,
+    ) -> Option<NodeId> {
+        let fit = self.cells(model).filter(|(node_id, cell)| {
+            let stranger = self.nodes.get(node_id).is_some_and(|node| node.provider_id != other_than);
+            cell.reference && !cell.on_trial && u64::from(cell.context_tokens) >= tokens && stranger && !busy(*node_id)
+        });
+        fit.max_by_key(|(_, cell)| cell.slots_free(Class::Batch)).map(|(node_id, _)| node_id)
+    }
+
     /// How much of a model's work new nodes got lately.
     pub fn trials(&self, model: &str) -> TrialShare {
         self.trials.get(model).copied().unwrap_or_default()

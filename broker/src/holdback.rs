@@ -4,7 +4,8 @@
 //! it, and at its time to release it: both requests are known by the holdback's id, so asking twice does it once.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use ledger::{EarningRelease, EarningReserve, PayableLine};
+use ledger::economics::Bucket;
+use ledger::{EarningForfeit, EarningRelease, EarningReserve, Leaf, PayableLine};
 use primitives::id::{Ids, NodeId, ProviderId};
 use primitives::money::{Currency, Nanos};
 use sqlx::PgConnection;
@@ -36,6 +37,35 @@ pub struct Holdback {
     pub state: HoldbackState,
 }
 
+/// A holdback of a node that was convicted for good.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Forfeit {
+    /// The ledger's reserve.
+    pub reserve_id: Uuid,
+    /// Whose.
+    pub provider_id: ProviderId,
+    /// The node that earned it.
+    pub node_id: NodeId,
+    /// The model that it was convicted of; what it earned by others is posted there as well.
+    pub model: String,
+    /// In what.
+    pub currency: Currency,
+}
+
+impl Forfeit {
+    /// What the ledger is asked for: the cost of what the node did is taken off again.
+    pub fn request(&self, product_line: &str) -> EarningForfeit {
+        let Self { reserve_id, provider_id, node_id, currency, .. } = *self;
+        let leaf = Leaf {
+            model: Some(self.model.clone()),
+            provider_id: Some(provider_id),
+            node_id: Some(node_id),
+            ..Leaf::new(Bucket::Productive, product_line)
+        };
+        EarningForfeit { reserve_id, provider_id, currency, leaf }
+    }
+}
+
 /// How far a holdback is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HoldbackState {
@@ -45,13 +75,15 @@ pub enum HoldbackState {
     Reserved,
     /// It is the provider's again.
     Released,
+    /// Its node was convicted: it stays with the platform.
+    Forfeited,
     /// There was not so much left to keep back: it was paid out or taken back before.
     Refused,
 }
 
 impl HoldbackState {
     /// Every state.
-    pub const ALL: [Self; 4] = [Self::Due, Self::Reserved, Self::Released, Self::Refused];
+    pub const ALL: [Self; 5] = [Self::Due, Self::Reserved, Self::Released, Self::Forfeited, Self::Refused];
 
     /// The word stored and shown.
     pub fn as_str(self) -> &'static str {
@@ -59,6 +91,7 @@ impl HoldbackState {
             Self::Due => "due",
             Self::Reserved => "reserved",
             Self::Released => "released",
+            Self::Forfeited => "forfeited",
             Self::Refused => "refused",
         }
     }
@@ -126,9 +159,14 @@ pub async fn due(conn: &mut PgConnection) -> Result<Vec<Holdback>> {
     repo::holdbacks_due(conn, STEP).await
 }
 
-/// Those that are reserved and whose time is over.
+/// Those that are reserved and whose time is over, but for those of convicted nodes.
 pub async fn lapsed(conn: &mut PgConnection, now: DateTime<Utc>) -> Result<Vec<Holdback>> {
     repo::holdbacks_lapsed(conn, now, STEP).await
+}
+
+/// Those that are reserved and forfeited.
+pub async fn forfeit(conn: &mut PgConnection) -> Result<Vec<Forfeit>> {
+    repo::holdbacks_forfeit(conn, STEP).await
 }
 
 /// Notes how far a holdback is; one that is as far already stays.

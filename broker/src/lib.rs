@@ -34,6 +34,7 @@ pub mod score;
 mod sent;
 mod settings;
 pub mod standing;
+pub mod trust;
 
 pub use dispatcher::{Broker, BrokerTask, JobStream, NodeLink, NodeSender};
 pub use error::{Error, Refused, Result};

@@ -4,6 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use primitives::id::{Ids, NodeId, ProviderId, UserId};
 use primitives::node_protocol::{Load, NodeDescriptor};
 use secrecy::SecretString;
+use serde::Serialize;
 use sqlx::PgConnection;
 
 use crate::ask::Ask;
@@ -83,6 +84,17 @@ impl NodeStatus {
     pub fn may_connect(self) -> bool {
         !matches!(self, Self::Suspended | Self::Retired)
     }
+}
+
+/// What a node said of itself at a visit, and its signature over [`primitives::node_protocol::proof_message`]: it can be held to it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Statement {
+    /// All that it said.
+    pub descriptor: NodeDescriptor,
+    /// The visit's, in hexadecimal.
+    pub nonce: String,
+    /// Ed25519 by the node's key, in hexadecimal.
+    pub signature: String,
 }
 
 /// A step of a node's way, on record for good.
@@ -195,6 +207,12 @@ pub async fn touch(conn: &mut PgConnection, id: NodeId, descriptor: &NodeDescrip
     repo::node_touch(conn, id, descriptor, now).await
 }
 
+/// Keeps what a node says of itself now. *Errors*: [`Error::NodeUnknown`].
+pub async fn state(conn: &mut PgConnection, id: NodeId, statement: &Statement) -> Result<()> {
+    let stated = repo::node_state(conn, id, statement).await?;
+    stated.then_some(()).ok_or(Error::NodeUnknown(id))
+}
+
 /// A provider's nodes after `after`, oldest first, at most `limit`.
 pub async fn list(
     conn: &mut PgConnection,
@@ -285,6 +303,20 @@ pub async fn judge(
     }
     repo::node_event_insert(conn, id, to, reason, Some(user_id), now).await?;
     get(conn, id).await
+}
+
+/// Suspends a node by a rule, where it is not suspended or retired already. *Locks*: its row.
+pub(crate) async fn suspend_by_rule(
+    conn: &mut PgConnection,
+    id: NodeId,
+    reason: &str,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    use NodeStatus::{Active, Certified, Joined, Probation, Suspended};
+    if repo::node_step(conn, id, &[Joined, Certified, Probation, Active], Suspended, now).await? {
+        repo::node_event_insert(conn, id, Suspended, reason, None, now).await?;
+    }
+    Ok(())
 }
 
 /// Some nodes; those that are not there are left out.

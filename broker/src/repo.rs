@@ -7,6 +7,7 @@ mod leases;
 mod nodes;
 mod presences;
 mod supply;
+mod trust;
 
 use std::fmt::Display;
 
@@ -15,8 +16,8 @@ pub(crate) use capability::{
     certificate_insert, models_of_weights, node_cell_put, node_keys,
 };
 pub(crate) use earnings::{
-    holdback_change, holdback_insert, holdbacks_due, holdbacks_lapsed, holdbacks_of, provider_days, provider_days_add,
-    provider_days_read, provider_days_read_to, provider_nodes_total,
+    holdback_change, holdback_insert, holdbacks_due, holdbacks_forfeit, holdbacks_lapsed, holdbacks_of, provider_days,
+    provider_days_add, provider_days_read, provider_days_read_to, provider_nodes_total,
 };
 pub(crate) use jobs::{
     job_find, job_finish, job_insert, job_refuse, job_streaming, jobs_ended, jobs_other_choices, jobs_page,
@@ -24,7 +25,7 @@ pub(crate) use jobs::{
 };
 pub(crate) use leases::{leases_abandon, leases_end, leases_insert, leases_of, receipts_insert};
 pub(crate) use nodes::{
-    join_token_revoke, join_tokens, node_drain, node_event_insert, node_events, node_rename, node_score,
+    join_token_revoke, join_tokens, node_drain, node_event_insert, node_events, node_rename, node_score, node_state,
     node_status_before, node_step, nodes_probation, nodes_proven,
 };
 pub(crate) use presences::{presences_extend, presences_forget, presences_reported, presences_unreported};
@@ -32,6 +33,11 @@ pub(crate) use supply::{
     ask_insert, asks_current, asks_history, join_token_find, join_token_insert, join_token_use, model_find, model_list,
     model_upsert, node_find, node_insert, node_list, node_of_token, node_touch, nodes_some, provider_find,
     provider_insert,
+};
+
+pub(crate) use trust::{
+    audit_insert, audits_judged, audits_open, conviction_appeal, conviction_decide, conviction_find, conviction_insert,
+    convictions_due, convictions_page, convictions_uphold, node_evidence,
 };
 
 use crate::{Error, Result};

@@ -3,6 +3,8 @@
 use chrono::TimeDelta;
 use primitives::money::Currency;
 
+use crate::trust::audit::AuditRules;
+
 /// Limits and waits of one broker; the defaults suit interactive work on nodes a continent apart.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -42,6 +44,8 @@ pub struct Settings {
     pub queue_tokens_max: u64,
     /// Bytes of text that a token may bring, on average over a job.
     pub token_text_bytes_max: u64,
+    /// Which jobs are audited; none by default.
+    pub audits: AuditRules,
 }
 
 impl Default for Settings {
@@ -65,6 +69,7 @@ impl Default for Settings {
             queue_tenant_jobs_max: 1_024,
             queue_tokens_max: 16_777_216,
             token_text_bytes_max: 1_024,
+            audits: AuditRules::default(),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What a connected node may be given: the grades of its cells, and how much of the work while it is new.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use primitives::certificate::Grade;
 
@@ -16,12 +16,19 @@ pub struct Standing {
     pub on_probation: bool,
     /// The grade of each model's cell; a model that is absent gets no work.
     pub grades: BTreeMap<String, Grade>,
+    /// Models that it says it serves from their own weights in the reference engine: what it draws there can be replayed, and it can
+    /// replay what others drew.
+    pub references: BTreeSet<String>,
 }
 
 impl Standing {
-    /// That of a node which is not new and serves a model as the original does.
+    /// That of a node which is not new and serves a model's own weights.
     pub fn exact(model: &str) -> Self {
-        Self { on_probation: false, grades: BTreeMap::from([(model.to_owned(), Grade::Exact)]) }
+        Self {
+            on_probation: false,
+            grades: BTreeMap::from([(model.to_owned(), Grade::Exact)]),
+            references: BTreeSet::from([model.to_owned()]),
+        }
     }
 
     /// The grade at which a model is served; none where it is not.

@@ -5,7 +5,7 @@ use std::sync::{Arc, mpsc as sync_mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use primitives::node_protocol::{BLOCK_NEWS_MAX, FinishReason, ModelLoad, Terms, Work};
+use primitives::node_protocol::{BLOCK_NEWS_MAX, FinishReason, ModelLoad, Replay, Terms, Work};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 
@@ -204,9 +204,30 @@ impl Engine {
         let Terms { cache_salt, priority, first_token_within_ms } = std::mem::take(&mut work.terms);
         let sequence = Sequence::try_new(work, self.model.words(), self.config.context_tokens)?;
         let salt = cache_salt.filter(|_| self.model.weights().shares_prefixes());
-        let prefix = Prefix::new(salt, sequence.ids().to_vec());
         let due = first_token_within_ms.map(|within| Instant::now() + Duration::from_millis(within.into()));
         let rank = Rank { priority, begun: sequence.resumes(), due };
+        self.enter(mailbox, sequence, salt, rank)
+    }
+
+    /// Takes an output that another engine made, or refuses it before any work: a frame for each of its tokens tells how far this model
+    /// was from drawing it. It goes behind all that somebody waits for.
+    ///
+    /// # Errors
+    /// See [`Refused`].
+    pub fn replay(&self, replay: Replay) -> Result<RequestHandle, Refused> {
+        let Door::Sequences(mailbox) = &self.door else { return Err(Refused::Kind { id: self.model.id.clone() }) };
+        let sequence = Sequence::try_replay(replay, self.model.words(), self.config.context_tokens)?;
+        self.enter(mailbox, sequence, None, Rank::default())
+    }
+
+    fn enter(
+        &self,
+        mailbox: &Arc<Mailbox>,
+        sequence: Sequence,
+        salt: Option<String>,
+        rank: Rank,
+    ) -> Result<RequestHandle, Refused> {
+        let prefix = Prefix::new(salt, sequence.ids().to_vec());
         // One event a step at most, the leftover of a resumed text, and the ending: so sending never waits.
         let (sender, events) = mpsc::channel(sequence.output_left() + 3);
         let id = mailbox.submit(sequence, prefix, rank, sender)?;

@@ -12,6 +12,9 @@ use primitives::node_protocol::Sampling;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
+/// A token with this share of the probability is drawn without a choice that could tell anything.
+pub const CERTAIN: f64 = 0.99;
+
 /// A bias that bars a token altogether.
 const BARRED: f32 = -100.0;
 
@@ -46,6 +49,40 @@ impl Sampler {
             return likeliest(logits);
         }
         draw(logits, &self.settings, fraction(self.settings.seed, position))
+    }
+
+    /// How far the distribution would have to move for this token to be the one that is drawn at this position; 0 where it is drawn as
+    /// it is. *Units*: probability, at temperature 1 where the settings sharpen the distribution, since that sharpens what an honest
+    /// engine's last bits do as well.
+    ///
+    /// None where there was no choice to judge: the likeliest token is all but [certain](CERTAIN) and this is it, or the logits are no
+    /// distribution. `top_k` and `top_p` are not looked at.
+    pub fn slack(&self, logits: &[f32], position: usize, id: u32) -> Option<f32> {
+        let logits = if self.leaves_logits() { logits } else { &self.adjusted(logits, None) };
+        let greatest = f64::from(logits[likeliest(logits)? as usize]);
+        let own = *logits.get(id as usize)?;
+        if !greatest.is_finite() {
+            return None;
+        }
+        let greedy = self.settings.temperature <= 0.0;
+        let temperature = if greedy { 1.0 } else { f64::from(self.settings.temperature) };
+        // What is no number is drawn by nobody.
+        let weight =
+            |logit: f32| if logit.is_nan() { 0.0 } else { ((f64::from(logit) - greatest) / temperature).exp() };
+        let before: f64 = logits[..id as usize].iter().copied().map(weight).sum();
+        let own = weight(own);
+        let whole = before + own + logits[id as usize + 1..].iter().copied().map(weight).sum::<f64>();
+        if own / whole >= CERTAIN {
+            return None;
+        }
+        let slack = if greedy {
+            // As much taken from the likeliest as given to this one.
+            (1.0 - own) / whole / 2.0
+        } else {
+            let drawn = fraction(self.settings.seed, position);
+            (before / whole - drawn).max(drawn - (before + own) / whole).max(0.0)
+        };
+        Some((slack * temperature.min(1.0)) as f32)
     }
 
     fn leaves_logits(&self) -> bool {
@@ -205,6 +242,28 @@ mod tests {
     }
 
     #[test]
+    fn the_slack_is_the_distance_from_the_fraction_to_the_tokens_part() {
+        let logits = [f32::NAN, 0.5_f32.ln() + 9.0, 0.3_f32.ln() + 9.0, 0.2_f32.ln() + 9.0];
+        let sampler = Sampler::new(settings(1.0, 0, 1.0, 0));
+        // The fraction of seed and position is 0.8369, within the last token's part.
+        for (id, expected) in [(3, 0.0), (2, 0.0369), (1, 0.3369), (0, 0.8369)] {
+            let found = sampler.slack(&logits, 0, id).unwrap();
+            assert!((found - expected).abs() < 1e-4, "{id}: {found}");
+        }
+        assert_eq!((sampler.slack(&logits, 0, 4), sampler.slack(&[f32::NEG_INFINITY], 0, 0)), (None, None));
+        // What is all but certain tells nothing, unless something else was delivered.
+        let certain = [6.0, 0.0];
+        assert_eq!(sampler.slack(&certain, 0, 0), None);
+        assert!(sampler.slack(&certain, 0, 1).unwrap() > 0.1);
+        // The likeliest has none; another would have to become as likely.
+        let greedy = Sampler::new(Sampling::greedy());
+        for (id, expected) in [(1, 0.0), (2, 0.1), (3, 0.15)] {
+            let found = greedy.slack(&logits, 0, id).unwrap();
+            assert!((found - expected).abs() < 1e-6, "{id}: {found}");
+        }
+    }
+
+    #[test]
     fn draws_follow_the_probabilities() {
         let logits = [0.5_f32.ln(), 0.3_f32.ln(), 0.2_f32.ln(), f32::NEG_INFINITY];
         let measured = frequencies(&settings(1.0, 0, 1.0, 7), &logits);
@@ -260,6 +319,18 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn what_was_drawn_has_no_slack(
+            logits in proptest::collection::vec(-8.0_f32..8.0, 1..300),
+            seed in any::<u64>(), position in 0_usize..100_000, temperature in 0.0_f32..2.0, penalty in -1.0_f32..1.0,
+        ) {
+            let settings = Sampling { frequency_penalty: penalty, ..settings(temperature, 0, 1.0, seed) };
+            let mut sampler = Sampler::new(settings);
+            sampler.record(0);
+            let drawn = sampler.sample(&logits, position, None).unwrap();
+            prop_assert!(sampler.slack(&logits, position, drawn).unwrap_or(0.0) < 1e-6);
+        }
+
         #[test]
         fn a_draw_depends_on_seed_and_position_alone(
             logits in proptest::collection::vec(-8.0_f32..8.0, 1..300),

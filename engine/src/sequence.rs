@@ -1,7 +1,7 @@
 //! One request's life: its tokens, its text, and when it ends.
 
 use primitives::grammar::{self, Matcher, Spacing};
-use primitives::node_protocol::{FinishReason, Sampling, TokenLogprobs, Work};
+use primitives::node_protocol::{FinishReason, Replay, Sampling, Terms, TokenLogprobs, Work};
 
 use crate::error::Refused;
 use crate::logprobs::{TOP_MAX, logprobs};
@@ -26,6 +26,8 @@ pub struct Frame {
     pub text: String,
     /// How likely each token was, where that was asked for.
     pub logprobs: Vec<TokenLogprobs>,
+    /// How far the model was from drawing the token, where it is replayed and there was a choice. *Units*: probability.
+    pub slack: Option<f32>,
 }
 
 /// Why no token could be drawn.
@@ -72,6 +74,8 @@ pub struct Sequence {
     sampler: Sampler,
     matcher: Option<Matcher>,
     logprobs: Option<u8>,
+    /// What its output is, where another engine made it.
+    replay: Vec<u32>,
     text: TextStream,
     /// Text that resumed tokens completed and that was not delivered.
     undelivered: String,
@@ -119,6 +123,7 @@ impl Sequence {
             sampler: Sampler::new(work.sampling),
             matcher,
             logprobs: work.logprobs,
+            replay: Vec::new(),
             text: TextStream::new(work.stop),
             undelivered: String::new(),
             frames: 0,
@@ -134,6 +139,30 @@ impl Sequence {
         let rest = made.get(delivered..).ok_or(Refused::ResumeText { made: made.len(), delivered })?;
         sequence.undelivered = rest.into();
         Ok(sequence)
+    }
+
+    /// Checks an output that another engine made, to be drawn again token by token: each frame tells how far from it the model was.
+    ///
+    /// # Errors
+    /// Every refusal but those of a full or stopped engine.
+    pub fn try_replay(replay: Replay, words: &Words, slot_tokens: usize) -> Result<Self, Refused> {
+        let Replay { model: _, prompt, resume, output, sampling } = replay;
+        if let Some(&id) = output.iter().find(|&&id| id as usize >= words.len()) {
+            return Err(Refused::UnknownToken { id, vocabulary: words.len() });
+        }
+        let made = u32::try_from(resume.len() + output.len()).unwrap_or(u32::MAX);
+        let work = Work {
+            prompt,
+            resume,
+            resume_text_bytes: 0,
+            output_tokens_max: made,
+            stop: Vec::new(),
+            sampling,
+            terms: Terms::default(),
+            grammar: None,
+            logprobs: None,
+        };
+        Ok(Self { replay: output, ..Self::try_new(work, words, slot_tokens)? })
     }
 
     /// All tokens so far.
@@ -176,9 +205,14 @@ impl Sequence {
     /// # Errors
     /// See [`Stuck`]; there is no going on.
     pub fn draw(&mut self, logits: &[f32], words: &Words) -> Result<Frame, Stuck> {
-        let allowed = self.matcher.as_mut().map(Matcher::allowed).transpose()?;
-        let id = self.sampler.sample(logits, self.ids.len(), allowed.as_ref()).ok_or(Stuck::Logits)?;
         let made = self.ids.len();
+        if let Some(&id) = self.replay.get(made - self.resumed_to) {
+            let slack = self.sampler.slack(logits, made, id);
+            let text = self.append(id, words)?;
+            return Ok(Frame { slack, ..self.frame(vec![id], text) });
+        }
+        let allowed = self.matcher.as_mut().map(Matcher::allowed).transpose()?;
+        let id = self.sampler.sample(logits, made, allowed.as_ref()).ok_or(Stuck::Logits)?;
         let text = self.append(id, words)?;
         let ids = self.ids[made..].to_vec();
         let told = self.logprobs.filter(|_| !ids.is_empty()).map(|top| logprobs(logits, id, top, words));
@@ -221,8 +255,8 @@ impl Sequence {
     }
 
     fn frame(&mut self, ids: Vec<u32>, text: String) -> Frame {
-        let frame =
-            Frame { seq: self.frames, ids, text: std::mem::take(&mut self.undelivered) + &text, logprobs: Vec::new() };
+        let text = std::mem::take(&mut self.undelivered) + &text;
+        let frame = Frame { seq: self.frames, ids, text, logprobs: Vec::new(), slack: None };
         // An empty frame is not sent, so it takes no number.
         self.frames += u32::from(!frame.is_empty());
         frame

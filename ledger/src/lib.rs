@@ -56,7 +56,9 @@ pub use recipe::licence::{LicenceInvoice, LicenceRecognition};
 pub use recipe::pack::{PackBuy, PackDraw, PackExpiry};
 pub use recipe::payout::{ProcessorPayout, ProcessorPayoutArrival};
 pub use recipe::postpaid::{Invoice, InvoicePayment, PostpaidUsage, Recovery, WriteOff};
-pub use recipe::provider::{Clawback, EarningRelease, EarningReserve, PaidFrom, ProviderPayout, ProviderPayoutPaid};
+pub use recipe::provider::{
+    Clawback, EarningForfeit, EarningRelease, EarningReserve, PaidFrom, ProviderPayout, ProviderPayoutPaid,
+};
 pub use recipe::purchase::{PaidBy, Purchase};
 pub use recipe::refund::{CreditNote, CreditRefund, NoteSettled, RefundPaid};
 pub use recipe::rental::{RentalBuy, RentalEnd, RentalHold, RentalMeter, RentalRecognition, RentalUse, Rented};

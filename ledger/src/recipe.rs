@@ -70,7 +70,7 @@ pub(crate) const fn leg(debit: &'static str, credit: &'static str, amount: &'sta
 }
 
 /// Every recipe, by number.
-pub static TEMPLATES: [&Template; 48] = [
+pub static TEMPLATES: [&Template; 49] = [
     &state::PERIOD_STATE,
     &state::ACCOUNT_STATE,
     &journal::JOURNAL_ENTRY,
@@ -117,6 +117,7 @@ pub static TEMPLATES: [&Template; 48] = [
     &provider::PROVIDER_PAYOUT,
     &provider::PROVIDER_PAYOUT_PAID,
     &provider::CLAWBACK,
+    &provider::EARNING_FORFEIT,
     &exchange::CONVERSION,
     &exchange::EXCHANGE_DIFFERENCE,
 ];
@@ -320,6 +321,7 @@ events! {
     postpaid::Recovery
     postpaid::WriteOff
     provider::Clawback
+    provider::EarningForfeit
     provider::EarningRelease
     provider::EarningReserve
     provider::ProviderPayout

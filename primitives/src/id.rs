@@ -103,6 +103,8 @@ ids! {
     CellId = "cell";
     /// A signed statement of a cell's alignment.
     CertificateId = "cert";
+    /// A finding that a node runs another model than it says.
+    ConvictionId = "conv";
     /// A code on its way to an address, to prove it.
     EmailChallengeId = "chal";
     /// One unit of work: a request that becomes tokens and money.

@@ -6,7 +6,7 @@
 //! node                          control plane
 //!  │ HELLO (who, descriptor) ──────▶│
 //!  │◀────────── CHALLENGE (nonce)   │
-//!  │ PROOF (signature) ────────────▶│
+//!  │ PROOF (signature) ────────────▶│   over the descriptor as well: what a node claims is its signed word
 //!  │◀──── WELCOME, or REFUSED and the connection closes
 //!  │ HEARTBEAT every second ───────▶│
 //!  │◀──────────── OFFER (job, epoch)│
@@ -15,6 +15,8 @@
 //!  │ TOKENS … ─────────────────────▶│   where texts are to be embedded: EMBED and EMBEDDING …
 //!  │ FINISHED (receipt) or FAILED ─▶│
 //!  │◀──── CANCEL, whenever the job is no longer wanted
+//!  │◀──── REPLAY (prompt, output of another node): what would the seed have drawn here?
+//!  │ REPLAYED (slacks) ────────────▶│
 //!  │◀──── DRAIN, when the node's provider wants it to leave
 //!  │ GOODBYE ──────────────────────▶│   draining: no more offers, running work ends first
 //! ```
@@ -23,6 +25,7 @@
 //! older one is dropped and never paid. A node's word is never money: what is paid is counted from delivered frames.
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use crate::certificate::Certificate;
 use crate::grammar::Grammar;
@@ -41,8 +44,9 @@ pub const BLOCK_NEWS_MAX: usize = 1024;
 /// The most certificates that one HELLO brings.
 pub const CERTIFICATES_MAX: usize = 32;
 
-/// What a node signs to prove its key: this, the nonce's bytes, then its public key's bytes.
-pub const PROOF_CONTEXT: &[u8] = b"tokengrid node proof v1\n";
+/// What a node signs to prove its key and to stand by its descriptor: this, the nonce's bytes, its public key's bytes, then the
+/// descriptor's digest.
+pub const PROOF_CONTEXT: &[u8] = b"tokengrid node proof v2\n";
 
 /// A node's message.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -101,6 +105,16 @@ pub enum FromNode {
         /// What went wrong, for the operator.
         message: String,
     },
+    /// What replaying another node's output found.
+    Replayed {
+        /// Which job.
+        job_id: JobId,
+        /// Under which lease its output was made.
+        epoch: u32,
+        /// How far the distribution would have to move for each token to be drawn, of those that were a choice: where the likeliest is all
+        /// but certain and was delivered, there is nothing to tell. None where the node cannot replay. *Units*: probability.
+        slacks: Option<Vec<f32>>,
+    },
     /// The node drains: it takes no more offers.
     Goodbye,
 }
@@ -147,6 +161,15 @@ pub enum ToNode {
         epoch: u32,
         /// Each as token ids of the model's registered tokenizer; those that no other node has delivered the vectors of.
         texts: Vec<Vec<u32>>,
+    },
+    /// Asks what the model would have drawn where another node made this output.
+    Replay {
+        /// Which job.
+        job_id: JobId,
+        /// Under which lease its output was made.
+        epoch: u32,
+        /// What to read.
+        replay: Box<Replay>,
     },
     /// The node is to drain: it gets no more offers, running work ends first, then it leaves.
     Drain,
@@ -365,6 +388,21 @@ pub struct Work {
     pub logprobs: Option<u8>,
 }
 
+/// An output that was made elsewhere, to be read and compared with what the model draws.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Replay {
+    /// The model's name.
+    pub model: String,
+    /// The prompt, as token ids of the model's registered tokenizer.
+    pub prompt: Vec<u32>,
+    /// Output before the one in question; it is read and not compared.
+    pub resume: Vec<u32>,
+    /// The output in question.
+    pub output: Vec<u32>,
+    /// How its tokens should have been drawn.
+    pub sampling: Sampling,
+}
+
 /// What a job may expect of the engine that does it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Terms {
@@ -412,6 +450,12 @@ impl Sampling {
             presence_penalty: 0.0,
             logit_bias: Vec::new(),
         }
+    }
+
+    /// Whether a draw can be replayed: where the likeliest alone are kept, a draw depends on the order of near equals, which an honest
+    /// engine's last bits may change.
+    pub fn is_replayable(&self) -> bool {
+        self.top_k == 0 && self.top_p >= 1.0
     }
 }
 
@@ -532,14 +576,20 @@ impl Receipt {
     }
 }
 
-/// The bytes a node signs to prove that it holds its key.
-pub fn proof_message(nonce: &[u8], public_key: &[u8]) -> Vec<u8> {
-    [PROOF_CONTEXT, nonce, public_key].concat()
+impl NodeDescriptor {
+    /// SHA-256 over its JSON, as both sides write it.
+    pub fn sha256(&self) -> [u8; 32] {
+        Sha256::digest(serde_json::to_vec(self).expect("a descriptor is plain data")).into()
+    }
+}
+
+/// The bytes a node signs to prove that it holds its key and says this of itself.
+pub fn proof_message(nonce: &[u8], public_key: &[u8], descriptor_sha256: &[u8; 32]) -> Vec<u8> {
+    [PROOF_CONTEXT, nonce, public_key, descriptor_sha256].concat()
 }
 
 /// SHA-256 over token ids, each four bytes little-endian, in hexadecimal: the receipt's `output_sha256`.
 pub fn output_sha256<'a>(ids: impl IntoIterator<Item = &'a u32>) -> String {
-    use sha2::{Digest, Sha256};
     let mut hasher = Sha256::new();
     for id in ids {
         hasher.update(id.to_le_bytes());

@@ -30,10 +30,12 @@ enum Who {
 }
 
 /// Every field of a query, a mutation and a subscription. A new one is refused by the test below until it stands here.
-const FIELDS: [(&str, Who); 41] = [
+const FIELDS: [(&str, Who); 44] = [
     ("apiKeyCreate", Who::TenantPerson),
     ("apiKeyRevoke", Who::TenantPerson),
     ("apiKeys", Who::Tenant),
+    ("appealCreate", Who::Provider),
+    ("appealDecide", Who::Operator),
     ("askPublish", Who::Provider),
     ("asks", Who::Steward),
     ("balance", Who::Tenant),
@@ -41,6 +43,7 @@ const FIELDS: [(&str, Who); 41] = [
     ("cellSuspend", Who::Operator),
     ("cells", Who::Steward),
     ("certificateAdd", Who::Operator),
+    ("convictions", Who::Steward),
     ("job", Who::Tenant),
     ("jobCancel", Who::Tenant),
     ("jobSubmit", Who::Tenant),

@@ -58,6 +58,8 @@ mod supervision;
 #[cfg(test)]
 mod tidy;
 #[cfg(test)]
+mod trust;
+#[cfg(test)]
 mod upstream;
 #[cfg(test)]
 mod usage;

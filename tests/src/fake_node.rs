@@ -72,12 +72,13 @@ impl NodeSocket {
 
     /// Says HELLO, answers the challenge with `key`, and gives the answer to that.
     pub async fn introduce(&mut self, hello: Hello, key: &SigningKey) -> ToNode {
+        let descriptor_sha256 = hello.descriptor.sha256();
         self.say(&FromNode::Hello(Box::new(hello))).await;
         let nonce = match self.hear().await.expect("an answer to HELLO") {
             ToNode::Challenge { nonce } => hex::decode(nonce).expect("a nonce in hexadecimal"),
             other => return other,
         };
-        let proof = proof_message(&nonce, key.verifying_key().as_bytes());
+        let proof = proof_message(&nonce, key.verifying_key().as_bytes(), &descriptor_sha256);
         self.say(&FromNode::Proof { signature: hex::encode(key.sign(&proof).to_bytes()) }).await;
         self.hear().await.expect("an answer to PROOF")
     }
@@ -165,10 +166,15 @@ impl FakeNode {
 
     /// Joins with a token of its own, saying of itself what `say` makes of an honest greeting.
     pub async fn join_as(system: &TestSystem, say: impl FnOnce(Hello, &SigningKey) -> Hello) -> Self {
-        let key = new_key();
         let token = system.join_token(TimeDelta::hours(1)).await;
+        Self::join_with(system, &token, say).await
+    }
+
+    /// Joins with this token, saying of itself what `say` makes of an honest greeting.
+    pub async fn join_with(system: &TestSystem, token: &str, say: impl FnOnce(Hello, &SigningKey) -> Hello) -> Self {
+        let key = new_key();
         let mut socket = NodeSocket::dial(system.control_plane.address).await;
-        let answer = socket.introduce(say(hello(&token, &key), &key), &key).await;
+        let answer = socket.introduce(say(hello(token, &key), &key), &key).await;
         Self::welcomed(socket, key, &answer)
     }
 

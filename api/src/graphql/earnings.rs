@@ -77,6 +77,8 @@ pub enum HoldbackState {
     Reserved,
     /// It is the provider's again.
     Released,
+    /// The node was convicted: it stays with the platform.
+    Forfeited,
     /// There was not so much left to keep back.
     Refused,
 }

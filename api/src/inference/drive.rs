@@ -16,10 +16,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::reasoning::{ReasoningSplitter, Told};
 use super::{Admitted, Ending, Event, Inference, Tariff};
+use crate::PRODUCT_LINE;
 use crate::error::Error;
-
-/// The line of business in the token economics.
-const PRODUCT_LINE: &str = "online";
 
 /// How long a job may run; its hold lasts longer.
 const JOB_TIME_MAX: Duration = Duration::from_secs(60 * 60);

@@ -1,13 +1,11 @@
 //! A node comes: who it is, which cells it is, and what it may be given.
 
-use std::collections::BTreeMap;
-
 use broker::ask::{Ask, AskPrices};
 use broker::capability::{self, CellKey, Sponsor};
-use broker::node::{Node, NodeSession, NodeStatus};
+use broker::node::{Node, NodeSession, NodeStatus, Statement};
 use broker::standing::Standing;
 use chrono::{DateTime, Utc};
-use primitives::certificate::{Certificate, Grade};
+use primitives::certificate::Certificate;
 use primitives::money::AttoPrice;
 use primitives::node_protocol::{CERTIFICATES_MAX, Credential, Hello, NodeDescriptor, ServedModel};
 use primitives::tx::run_tx;
@@ -31,19 +29,21 @@ pub struct Arrival {
     pub descriptor: NodeDescriptor,
     /// What it was certified for.
     pub certificates: Vec<Certificate>,
+    /// Its signed word on what it is.
+    pub statement: Statement,
 }
 
 impl Arrival {
-    /// From a HELLO and the key that was proved.
-    pub fn new(hello: Hello, public_key: [u8; 32]) -> Self {
+    /// From a HELLO, and the key and the statement that were proved.
+    pub fn new(hello: Hello, public_key: [u8; 32], statement: Statement) -> Self {
         let Hello { credential, descriptor, mut certificates, .. } = hello;
         certificates.truncate(CERTIFICATES_MAX);
-        Self { credential, public_key, descriptor, certificates }
+        Self { credential, public_key, descriptor, certificates, statement }
     }
 }
 
-/// A node that came, and the grades of its cells.
-type Arrived = (Node, BTreeMap<String, Grade>);
+/// A node that came, and what it may be given.
+type Arrived = (Node, Standing);
 
 impl Supply {
     /// Registers or greets a node, and gives what the broker needs to know of it: all of it, or nothing was changed.
@@ -56,19 +56,18 @@ impl Supply {
             let (supply, arrival) = (self.clone(), arrival.clone());
             Box::pin(async move { supply.register(conn, arrival, now).await })
         });
-        let (node, grades) = arrived.await?;
+        let (node, standing) = arrived.await?;
         let mut conn = self.pool.acquire().await?;
         let asks = self.asks_of(&mut conn, &node, now).await?;
         let mut descriptor = arrival.descriptor;
         descriptor.models = node.descriptor.models.clone();
         node.name().clone_into(&mut descriptor.name);
-        let standing = Standing { on_probation: node.status != NodeStatus::Active, grades };
         let Node { id: node_id, provider_id, public_key, .. } = node;
         Ok(NodeSession { node_id, provider_id, public_key, descriptor, asks, standing })
     }
 
     async fn register(&self, conn: &mut PgConnection, arrival: Arrival, now: DateTime<Utc>) -> broker::Result<Arrived> {
-        let Arrival { credential, public_key, mut descriptor, certificates } = arrival;
+        let Arrival { credential, public_key, mut descriptor, certificates, statement } = arrival;
         let brings_models = !descriptor.models.is_empty();
         let served = known_models(conn, std::mem::take(&mut descriptor.models)).await?;
         descriptor.models = served.iter().map(|(served, _)| served.clone()).collect();
@@ -83,8 +82,9 @@ impl Supply {
                 broker::node::get(conn, node_id).await?
             }
         };
+        broker::node::state(conn, node.id, &statement).await?;
         self.take_certificates(conn, &node, &certificates, now).await?;
-        let mut grades = BTreeMap::new();
+        let mut standing = Standing::default();
         for (mut served, reference_sha256) in served {
             served.features.sort();
             served.features.dedup();
@@ -101,7 +101,10 @@ impl Supply {
             capability::place(conn, node.id, &cell, now).await?;
             match cell.served(now) {
                 Some(grade) => {
-                    grades.insert(served.model, grade);
+                    if cell.is_reference() {
+                        standing.references.insert(served.model.clone());
+                    }
+                    standing.grades.insert(served.model, grade);
                 }
                 None => {
                     let (state, reason) = cell.standing(now);
@@ -109,13 +112,15 @@ impl Supply {
                 }
             }
         }
-        if is_new && brings_models && grades.is_empty() {
+        if is_new && brings_models && standing.grades.is_empty() {
             return Err(broker::Error::NoServableModel);
         }
-        if !grades.is_empty() {
+        if !standing.grades.is_empty() {
             broker::node::begin(conn, node.id, BEGINS, now).await?;
         }
-        Ok((broker::node::get(conn, node.id).await?, grades))
+        let node = broker::node::get(conn, node.id).await?;
+        standing.on_probation = node.status != NodeStatus::Active;
+        Ok((node, standing))
     }
 
     /// Keeps what a node was certified for; what does not hold is left aside, and the node learns of it by its cells.

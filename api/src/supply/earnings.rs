@@ -6,14 +6,15 @@ use ledger::{SHARD, Writer};
 use primitives::tx::run_tx;
 
 use super::Supply;
+use crate::PRODUCT_LINE;
 
 /// Pieces of the ledger read in one go.
 const PIECES_MAX: u32 = 100;
 
 impl Supply {
-    /// Adds up what the ledger has posted since the last time, and keeps back or releases what is due.
+    /// Adds up what the ledger has posted since the last time, and keeps back, releases or forfeits what is due.
     ///
-    /// Safe to repeat and to run twice at once: each transfer is read once, and the ledger knows each reserve and release by its id.
+    /// Safe to repeat and to run twice at once: each transfer is read once, and the ledger knows each of these by its id.
     pub async fn bring_earnings_on(&self, ledger: &Writer) -> anyhow::Result<()> {
         for _ in 0..PIECES_MAX {
             let (ids, kept_for, now) = (self.ids.clone(), self.rules.holdback, self.clock.now());
@@ -27,7 +28,8 @@ impl Supply {
             }
         }
         self.reserve(ledger).await?;
-        self.release(ledger).await
+        self.release(ledger).await?;
+        self.forfeit(ledger).await
     }
 
     async fn reserve(&self, ledger: &Writer) -> anyhow::Result<()> {
@@ -40,6 +42,17 @@ impl Supply {
                 Err(error) => return Err(error.into()),
             };
             let change = (HoldbackState::Due, state);
+            let conn = &mut *self.pool.acquire().await?;
+            holdback::change(conn, holdback.reserve_id, change, self.clock.now()).await?;
+        }
+        Ok(())
+    }
+
+    async fn forfeit(&self, ledger: &Writer) -> anyhow::Result<()> {
+        let forfeited = holdback::forfeit(&mut *self.pool.acquire().await?).await?;
+        for holdback in forfeited {
+            ledger.post(holdback.request(PRODUCT_LINE)).await?;
+            let change = (HoldbackState::Reserved, HoldbackState::Forfeited);
             let conn = &mut *self.pool.acquire().await?;
             holdback::change(conn, holdback.reserve_id, change, self.clock.now()).await?;
         }

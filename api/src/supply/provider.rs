@@ -210,7 +210,7 @@ pub async fn node_of(conn: &mut sqlx::PgConnection, id: NodeId, owner: Option<Pr
 }
 
 /// A reason for people: trimmed, 1 to 500 characters.
-fn checked_reason(reason: &str) -> Result<String, Error> {
+pub(super) fn checked_reason(reason: &str) -> Result<String, Error> {
     let reason = reason.trim();
     if (1..=REASON_CHARS_MAX).contains(&reason.chars().count()) && !reason.chars().any(char::is_control) {
         return Ok(reason.to_owned());
@@ -218,9 +218,13 @@ fn checked_reason(reason: &str) -> Result<String, Error> {
     Err(Error::invalid("reason", format!("A reason has 1 to {REASON_CHARS_MAX} characters on one line.")))
 }
 
-fn refused(error: broker::Error) -> Error {
+pub(super) fn refused(error: broker::Error) -> Error {
     match error {
         broker::Error::CellUnknown(_) => Error::NotFound("cell"),
+        broker::Error::ConvictionUnknown(_) => Error::NotFound("conviction"),
+        broker::Error::State { what: "conviction", .. } => {
+            Error::Conflict("The conviction is decided, or its time for appeals is over.")
+        }
         broker::Error::State { what: "node", .. } => {
             Error::Conflict("The node is not in a state that this follows from.")
         }

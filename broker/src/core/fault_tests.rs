@@ -205,6 +205,7 @@ impl Faulty {
             }
             ToNode::Embed { .. }
             | ToNode::Challenge { .. }
+            | ToNode::Replay { .. }
             | ToNode::Welcome { .. }
             | ToNode::Refused { .. }
             | ToNode::Drain => {}

@@ -216,9 +216,12 @@ impl Core {
         if let Some(queue) = self.queues.get_mut(&entry.job.model) {
             queue.learn(entry.delivered.len() as u64, now - run.committed_at);
         }
-        let honest = if outcome == LeaseOutcome::Done { 1.0 } else { 0.0 };
-        self.rate(now, &run, &entry.job.model, honest);
+        let done = outcome == LeaseOutcome::Done;
+        self.rate(now, &run, &entry.job.model, if done { 1.0 } else { 0.0 });
         self.outputs.push(Output::End(ended(now, &entry, &run, outcome, receipt)));
+        if done {
+            self.sample(now, &mut entry, &run);
+        }
         let outcome = Outcome { reason, segments: entry.segments };
         self.outputs.push(Output::Event(job_id, JobEvent::Ended(outcome)));
     }

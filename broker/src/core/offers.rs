@@ -29,7 +29,7 @@ struct Matched {
 }
 
 impl Core {
-    /// Offers waiting jobs to cells that are about to be free until no pair is left.
+    /// Offers waiting jobs to cells that are about to be free until no pair is left; then audits to referees.
     pub(super) fn dispatch(&mut self, now: DateTime<Utc>) {
         while let Some(model) = self.changed.pop_first() {
             while let Some(matched) = self.next_match(now, &model) {
@@ -47,6 +47,7 @@ impl Core {
                 }
             }
         }
+        self.ask_referees();
     }
 
     /// What to do about a model's waiting jobs; nothing when none waits.

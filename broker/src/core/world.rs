@@ -19,6 +19,7 @@ use crate::lease::{EndedLease, GrantedLease};
 use crate::node::NodeSession;
 use crate::presence::Presence;
 use crate::standing::Standing;
+use crate::trust::audit::Audit;
 use crate::{Refused, Settings};
 
 pub const MODEL: &str = "spark-1";
@@ -31,6 +32,7 @@ pub struct World {
     pub ends: Vec<EndedLease>,
     pub closed: Vec<NodeId>,
     pub presences: Vec<Presence>,
+    pub audits: Vec<Audit>,
     /// Leases whose record a test answers itself.
     pub held: Vec<GrantedLease>,
     pub holds_leases: bool,
@@ -130,6 +132,7 @@ impl World {
             ends: vec![],
             closed: vec![],
             presences: vec![],
+            audits: vec![],
             held: vec![],
             holds_leases: false,
         }
@@ -194,6 +197,7 @@ impl World {
             Output::Event(job_id, event) => self.events.entry(job_id).or_default().push(event),
             Output::End(lease) => self.ends.push(lease),
             Output::Present(presence) => self.presences.push(presence),
+            Output::Audited(audit) => self.audits.push(*audit),
             Output::Grant(lease) if self.holds_leases => self.held.push(lease),
             Output::Grant(lease) => self.core.lease_recorded(self.now, lease.job_id, lease.epoch),
         }

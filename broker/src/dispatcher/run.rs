@@ -165,6 +165,7 @@ impl Dispatcher {
                 self.write(Write::End { lease: Box::new(lease), public_key });
             }
             Output::Present(presence) => self.write(Write::Present(presence)),
+            Output::Audited(audit) => self.write(Write::Audited(audit)),
         }
     }
 

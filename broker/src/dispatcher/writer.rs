@@ -9,6 +9,7 @@ use super::{Answer, Command, Commands};
 use crate::lease::{EndedLease, GrantedLease};
 use crate::presence::{self, Presence};
 use crate::receipt::{self, CheckedEnd, Mismatch};
+use crate::trust::audit::{self, Audit};
 use crate::{Result, repo};
 
 /// Records written by one statement.
@@ -25,6 +26,8 @@ pub(super) enum Write {
     End { lease: Box<EndedLease>, public_key: Option<[u8; 32]> },
     /// That a node was there.
     Present(Presence),
+    /// What an audit found.
+    Audited(Box<Audit>),
 }
 
 /// Records what comes until nothing can come any more.
@@ -36,12 +39,13 @@ pub(super) async fn run(pool: PgPool, mut writes: mpsc::UnboundedReceiver<Write>
     loop {
         let wait = if ends.is_empty() { Duration::MAX } else { RETRY_AFTER };
         let received = tokio::time::timeout(wait, writes.recv_many(&mut batch, BATCH_MAX)).await;
-        let (mut grants, mut presences) = (Vec::new(), Vec::new());
+        let (mut grants, mut presences, mut audits) = (Vec::new(), Vec::new(), Vec::new());
         for write in batch.drain(..) {
             match write {
                 Write::Grant(lease) => grants.push(lease),
                 Write::End { lease, public_key } => ends.push(check(*lease, public_key)),
                 Write::Present(presence) => presences.push(presence),
+                Write::Audited(audit) => audits.push(*audit),
             }
         }
         if !grants.is_empty() {
@@ -61,6 +65,12 @@ pub(super) async fn run(pool: PgPool, mut writes: mpsc::UnboundedReceiver<Write>
         {
             // The next ones make a short gap good; in a longer one nothing could be sold.
             tracing::warn!(error = &error as &dyn std::error::Error, "presences of nodes are not recorded");
+        }
+        if !audits.is_empty()
+            && let Err(error) = audit::record(&pool, &audits).await
+        {
+            // As many more are to come as it takes.
+            tracing::warn!(error = &error as &dyn std::error::Error, "audits are not recorded");
         }
         if received == Ok(0) {
             return report_unwritten(ends.len());

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::Row;
 use crate::Result;
 use crate::earning::{ProviderDay, Sum};
-use crate::holdback::{EARNED_BY, Holdback, HoldbackState};
+use crate::holdback::{EARNED_BY, Forfeit, Holdback, HoldbackState};
 
 /// Up to which transfer of a shard the days are. *Locks*: the shard's row.
 pub(crate) async fn provider_days_read(conn: &mut PgConnection, shard: i16) -> Result<i64> {
@@ -181,11 +181,48 @@ pub(crate) async fn holdbacks_due(conn: &mut PgConnection, limit: u32) -> Result
 
 pub(crate) async fn holdbacks_lapsed(conn: &mut PgConnection, now: DateTime<Utc>, limit: u32) -> Result<Vec<Holdback>> {
     let rows = select_holdbacks!(
-        "WHERE state = 'reserved' AND release_at <= $1 ORDER BY release_at LIMIT $2",
+        "WHERE state = 'reserved' AND release_at <= $1
+           AND NOT EXISTS (
+             SELECT FROM broker.convictions
+             WHERE convictions.node_id = holdbacks.node_id
+               AND convictions.state <> 'overturned'
+               AND (convictions.decided_at IS NULL OR holdbacks.created_at <= convictions.decided_at)
+           )
+         ORDER BY release_at
+         LIMIT $2",
         now,
         i64::from(limit),
     );
     rows.fetch_all(conn).await?.into_iter().map(Holdback::try_from).collect()
+}
+
+/// What nodes earned before they were convicted for good.
+pub(crate) async fn holdbacks_forfeit(conn: &mut PgConnection, limit: u32) -> Result<Vec<Forfeit>> {
+    let rows = sqlx::query!(
+        r#"SELECT DISTINCT ON (reserve_id) reserve_id, holdbacks.provider_id AS "provider_id: ProviderId",
+             holdbacks.node_id AS "node_id: NodeId", convictions.model, currency
+           FROM broker.holdbacks
+           JOIN broker.convictions ON convictions.node_id = holdbacks.node_id
+             AND convictions.state = 'upheld'
+             AND holdbacks.created_at <= convictions.decided_at
+           WHERE holdbacks.state = 'reserved'
+           ORDER BY reserve_id, convictions.id
+           LIMIT $1"#,
+        i64::from(limit),
+    )
+    .fetch_all(conn)
+    .await?;
+    let forfeits = rows.into_iter().map(|forfeit| {
+        let row = Row { table: "broker.holdbacks", id: &forfeit.reserve_id };
+        Ok(Forfeit {
+            currency: row.read("currency", forfeit.currency.parse().ok())?,
+            reserve_id: forfeit.reserve_id,
+            provider_id: forfeit.provider_id,
+            node_id: forfeit.node_id,
+            model: forfeit.model,
+        })
+    });
+    forfeits.collect()
 }
 
 pub(crate) async fn holdbacks_of(

@@ -3,12 +3,13 @@
 use chrono::{DateTime, Utc};
 use primitives::id::{JoinTokenId, NodeId, ProviderId, UserId};
 use sqlx::PgConnection;
+use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::Row;
 use crate::Result;
 use crate::join_token::JoinToken;
-use crate::node::{NodeEvent, NodeStatus};
+use crate::node::{NodeEvent, NodeStatus, Statement};
 use crate::score::Counts;
 
 pub(crate) async fn join_tokens(
@@ -151,6 +152,13 @@ pub(crate) async fn node_step(
     .execute(conn)
     .await?;
     Ok(stepped.rows_affected() == 1)
+}
+
+pub(crate) async fn node_state(conn: &mut PgConnection, id: NodeId, statement: &Statement) -> Result<bool> {
+    let stated = sqlx::query!("UPDATE broker.nodes SET statement = $2 WHERE id = $1", id.0, Json(statement) as _)
+        .execute(conn)
+        .await?;
+    Ok(stated.rows_affected() == 1)
 }
 
 pub(crate) async fn node_rename(conn: &mut PgConnection, id: NodeId, name: Option<&str>) -> Result<bool> {

@@ -67,13 +67,14 @@ pub async fn connect(
         (None, Some(token)) => Credential::Join { token: token.into(), public_key: hex::encode(public_key) },
         (None, None) => return Err(identity.not_joined()),
     };
+    let descriptor_sha256 = descriptor.sha256();
     let (mut writer, mut reader) = dial(control_plane).await?;
     writer.send(&FromNode::Hello(Box::new(Hello { protocol: VERSION, credential, descriptor, certificates }))).await?;
     let nonce = match reader.answer().await? {
         ToNode::Challenge { nonce } => hex::decode(&nonce).map_err(|error| protocol(format!("the nonce: {error}")))?,
         other => return Err(unexpected(other)),
     };
-    let signature = identity.sign(&proof_message(&nonce, &public_key));
+    let signature = identity.sign(&proof_message(&nonce, &public_key, &descriptor_sha256));
     writer.send(&FromNode::Proof { signature }).await?;
     match reader.answer().await? {
         ToNode::Welcome { node_id, heartbeat_ms } => {

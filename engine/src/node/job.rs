@@ -40,7 +40,7 @@ pub async fn run(
             Some(Event::Tokens(frame)) => {
                 first_token_ms.get_or_insert_with(|| elapsed_ms(committed_at));
                 sent.extend(&frame.ids);
-                let Frame { seq, ids, text, logprobs } = frame;
+                let Frame { seq, ids, text, logprobs, slack: _ } = frame;
                 let frame = FromNode::Tokens(TokenFrame { job_id, epoch, seq, ids, text, logprobs });
                 frames += 1;
                 // If the connection is gone, so is the lease.
@@ -74,6 +74,18 @@ pub async fn run(
     };
     tracing::debug!(job.id = %job_id, job.epoch = epoch, output_tokens = sent.len(), "a job ended");
     Some(end)
+}
+
+/// How far the model was from drawing each token of an output that was a choice; none where that cannot be told.
+pub async fn replay(mut request: RequestHandle) -> Option<Vec<f32>> {
+    let mut slacks = Vec::new();
+    loop {
+        match request.next().await? {
+            Event::Tokens(frame) => slacks.extend(frame.slack),
+            Event::Finished { .. } => return Some(slacks),
+            Event::Vector(_) | Event::Cancelled { .. } | Event::Failed { .. } => return None,
+        }
+    }
 }
 
 fn elapsed_ms(since: Instant) -> u32 {

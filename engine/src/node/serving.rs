@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use primitives::node_protocol::{ModelLoad, ServedModel, Work};
+use primitives::node_protocol::{ModelLoad, Replay, ServedModel, Work};
 
 use crate::backend::llama;
 use crate::engine::{Engine, EngineConfig, RequestHandle};
@@ -118,6 +118,23 @@ impl Serving {
         match self {
             Self::Bundled(engine) => engine.embed(texts),
             Self::Shelved(shelved) => shelved.engine()?.embed(texts),
+            Self::Upstream(upstream) => Err(Refused::Kind { id: upstream.model_id().to_owned() }),
+        }
+    }
+
+    /// Takes an output of another node to replay.
+    ///
+    /// # Errors
+    /// See [`Refused`]; engines beside the node draw in ways of their own and are not asked, and no model is loaded or kept in memory for
+    /// it: others may be asked instead.
+    pub fn replay(&self, replay: Replay) -> Result<RequestHandle, Refused> {
+        match self {
+            Self::Bundled(engine) => engine.replay(replay),
+            Self::Shelved(shelved) => {
+                let away =
+                    || Refused::NotLoaded { id: self.model_id().to_owned(), reason: "it has no work".to_owned() };
+                shelved.with_engine(|engine| engine.replay(replay)).unwrap_or_else(|| Err(away()))
+            }
             Self::Upstream(upstream) => Err(Refused::Kind { id: upstream.model_id().to_owned() }),
         }
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use primitives::id::{JobId, NodeId};
-use primitives::node_protocol::{FromNode, Load, Offer, PRIORITY_INTERACTIVE, ToNode};
+use primitives::node_protocol::{FromNode, Load, Offer, PRIORITY_INTERACTIVE, Replay, ToNode};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinError, JoinSet};
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
@@ -25,6 +25,9 @@ const OUTGOING_MAX: usize = 256;
 
 /// How long a slot stays reserved for an accepted job that is not committed.
 const COMMIT_WITHIN: Duration = Duration::from_secs(10);
+
+/// Outputs of other nodes that are replayed at once; further ones are refused.
+const REPLAYS_MAX: usize = 2;
 
 /// How long running work may take to end when the control plane asks the node to drain: longer than any job.
 const ASKED_DRAIN: Duration = Duration::from_secs(2 * 60 * 60);
@@ -44,8 +47,16 @@ pub async fn run(
     engines.iter().for_each(|engine| engine.restart_news());
     let (outgoing, queue) = mpsc::channel(OUTGOING_MAX);
     let mut writing = pin!(writer.drain(queue));
-    let session =
-        Session { engines, identity, node_id, outgoing, leases: HashMap::new(), jobs: JoinSet::new(), drain: None };
+    let session = Session {
+        engines,
+        identity,
+        node_id,
+        outgoing,
+        leases: HashMap::new(),
+        jobs: JoinSet::new(),
+        replays: JoinSet::new(),
+        drain: None,
+    };
     tokio::select! {
         broke = &mut writing => broke.and(Err(Error::Closed)),
         ended = session.serve(reader, heartbeat, draining) => match ended {
@@ -63,6 +74,8 @@ struct Session<'a> {
     outgoing: mpsc::Sender<FromNode>,
     leases: HashMap<JobId, Held>,
     jobs: JoinSet<Ended>,
+    /// Each gives what it found.
+    replays: JoinSet<FromNode>,
     /// When draining must be over, once it began.
     drain: Option<Instant>,
 }
@@ -119,6 +132,10 @@ impl Session<'_> {
             tokio::select! {
                 message = reader.next() => self.hear(message?).await?,
                 Some(ended) = self.jobs.join_next() => self.end(ended).await?,
+                Some(ended) = self.replays.join_next() => match ended {
+                    Ok(found) => self.say(found).await?,
+                    Err(error) => resume_unwind(error.into_panic()),
+                },
                 _ = beats.tick() => self.beat().await?,
                 Ok(deadline) = wanted(&mut draining), if self.drain.is_none() => {
                     self.drain = Some(deadline);
@@ -137,6 +154,7 @@ impl Session<'_> {
             ToNode::Offer(offer) => self.answer(offer).await,
             ToNode::Commit { job_id, epoch, work } => self.begin(job_id, epoch, |serving| serving.submit(*work)).await,
             ToNode::Embed { job_id, epoch, texts } => self.begin(job_id, epoch, |serving| serving.embed(texts)).await,
+            ToNode::Replay { job_id, epoch, replay } => self.replay(job_id, epoch, *replay).await,
             ToNode::Cancel { job_id, epoch } => {
                 self.cancel(job_id, epoch);
                 Ok(())
@@ -245,6 +263,18 @@ impl Session<'_> {
         });
         lease.state = State::Running { task };
         Ok(())
+    }
+
+    async fn replay(&mut self, job_id: JobId, epoch: u32, replay: Replay) -> Result<(), Error> {
+        let engine = self.engines.iter().find(|engine| engine.model_id() == replay.model);
+        match engine.filter(|_| self.replays.len() < REPLAYS_MAX).map(|engine| engine.replay(replay)) {
+            Some(Ok(request)) => {
+                self.replays
+                    .spawn(async move { FromNode::Replayed { job_id, epoch, slacks: job::replay(request).await } });
+                Ok(())
+            }
+            Some(Err(_)) | None => self.say(FromNode::Replayed { job_id, epoch, slacks: None }).await,
+        }
     }
 
     fn cancel(&mut self, job_id: JobId, epoch: u32) {

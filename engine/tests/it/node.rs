@@ -17,8 +17,8 @@ use primitives::clock::Clock;
 use primitives::id::{Ids, JobId, NodeId};
 use primitives::kv_block;
 use primitives::node_protocol::{
-    Credential, FinishReason, FromNode, Hello, MESSAGE_BYTES_MAX, ModelLoad, Offer, SignedReceipt, Tier, ToNode,
-    TokenFrame, Work, output_sha256, proof_message,
+    Credential, FinishReason, FromNode, Hello, MESSAGE_BYTES_MAX, ModelLoad, Offer, Replay, SignedReceipt, Tier,
+    ToNode, TokenFrame, Work, output_sha256, proof_message,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -74,7 +74,7 @@ impl Visit {
         let nonce = [7; 32];
         self.say(ToNode::Challenge { nonce: hex::encode(nonce) }).await;
         let Some(FromNode::Proof { signature }) = self.hear().await else { panic!("no proof") };
-        assert!(verifies(public_key, &proof_message(&nonce, public_key), &signature));
+        assert!(verifies(public_key, &proof_message(&nonce, public_key, &hello.descriptor.sha256()), &signature));
         self.say(ToNode::Welcome { node_id, heartbeat_ms: 20 }).await;
         *hello
     }
@@ -668,4 +668,51 @@ fn readiness_names_all_that_is_missing() {
     assert_eq!(readiness.check(), Ok(()));
     readiness.draining();
     assert_eq!(readiness.check().unwrap_err(), ["draining"]);
+}
+
+#[tokio::test]
+async fn a_node_replays_what_was_delivered_and_says_where_it_cannot() {
+    let scene = Scene::new(engine(|_| ())).await;
+    let work = long(24).await;
+    scene
+        .play(async |scene| {
+            let mut visit = scene.visit_and_greet().await;
+            let job_id = scene.ids.next();
+            assert!(visit.offer(job_id, 1, &work).await);
+            visit.commit(job_id, 1, &work).await;
+            let mut output = vec![];
+            while output.len() < 24 {
+                output.extend(visit.hear_tokens().await.ids);
+            }
+            assert!(matches!(visit.hear().await, Some(FromNode::Finished { .. })));
+
+            let (resume, output) = output.split_at(4);
+            let replay = Replay {
+                model: "spark-1".into(),
+                prompt: work.prompt.clone(),
+                resume: resume.to_vec(),
+                output: output.to_vec(),
+                sampling: work.sampling.clone(),
+            };
+            let mut ask = async |epoch, replay: Replay| {
+                visit.say(ToNode::Replay { job_id, epoch, replay: Box::new(replay) }).await;
+                match visit.hear().await {
+                    Some(FromNode::Replayed { job_id: of, epoch: under, slacks }) if (of, under) == (job_id, epoch) => {
+                        slacks
+                    }
+                    other => panic!("{other:?}"),
+                }
+            };
+            // Its own output has none to speak of; among tokens that are all others some have.
+            let honest = ask(1, replay.clone()).await.unwrap();
+            assert!(honest.len() <= output.len() && honest.iter().all(|slack| *slack < 0.01), "{honest:?}");
+            let mut strange = replay.clone();
+            strange.output.iter_mut().for_each(|id| *id = (*id + 1) % 256);
+            let strange = ask(2, strange).await.unwrap();
+            assert!(strange.iter().any(|slack| *slack > 0.1), "{strange:?}");
+            assert_eq!(ask(3, Replay { model: "other".into(), ..replay.clone() }).await, None);
+            assert_eq!(ask(4, Replay { output: vec![u32::MAX], ..replay }).await, None);
+        })
+        .await;
+    scene.wait_until_idle().await;
 }

@@ -60,6 +60,13 @@ pub(crate) static CLAWBACK: Template = Template {
     ],
 };
 
+pub(crate) static EARNING_FORFEIT: Template = Template {
+    number: 95,
+    name: "earning_forfeit",
+    event: "A reserve is given back: what earned it was not what it was sold as.",
+    legs: &[leg("2110 provider payable on hold", "5000 provider cost", "the whole reserve")],
+};
+
 /// Everything. *Units*: millionths.
 const WHOLE_PPM: i32 = 1_000_000;
 
@@ -87,6 +94,19 @@ pub struct EarningRelease {
     pub provider_id: ProviderId,
     /// In what.
     pub currency: Currency,
+}
+
+/// Takes a reserve from a provider, whether its time is over or not.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EarningForfeit {
+    /// The reserve.
+    pub reserve_id: Uuid,
+    /// Whose earning it was.
+    pub provider_id: ProviderId,
+    /// In what.
+    pub currency: Currency,
+    /// Where the cost was posted.
+    pub leaf: Leaf,
 }
 
 /// Pays a provider all that it is owed; what is less than a cent stays.
@@ -206,6 +226,42 @@ impl Recipe for EarningRelease {
         let reserve = reserve(self.provider_id, self.reserve_id, self.currency);
         let amount = lapsed(books, &reserve, now)?;
         Ok(Entry::of(vec![Draft::posted(reserve, payable(self.provider_id, self.currency), amount, None)]))
+    }
+}
+
+impl Recipe for EarningForfeit {
+    fn template(&self) -> &'static Template {
+        &EARNING_FORFEIT
+    }
+
+    fn link(&self) -> Uuid {
+        self.reserve_id
+    }
+
+    fn body(&self, out: &mut Canonical) {
+        out.uuid(self.provider_id.0);
+        out.text(self.currency.as_str());
+        out.leaf(&self.leaf);
+    }
+
+    fn owners(&self) -> Vec<Uuid> {
+        vec![self.provider_id.0]
+    }
+
+    fn entry(&self, books: &Books, _: DateTime<Utc>) -> Result<Entry, Error> {
+        if self.leaf.provider_id != Some(self.provider_id) {
+            return Err(Error::BadEvent { recipe: EARNING_FORFEIT.name, reason: "the cost is another provider's" });
+        }
+        if self.leaf.model.is_none() || self.leaf.node_id.is_none() {
+            return Err(Error::BadEvent {
+                recipe: EARNING_FORFEIT.name,
+                reason: "no node's and model's cost is named",
+            });
+        }
+        let amount = books.rest(&reserve(self.provider_id, self.reserve_id, self.currency))?;
+        let cost = AccountKey::platform(Code::ProviderCost, self.currency);
+        let reserve = reserve(self.provider_id, self.reserve_id, self.currency);
+        Ok(Entry::of(vec![Draft::posted(reserve, cost, amount, Some(self.leaf.clone()))]))
     }
 }
 
@@ -381,6 +437,31 @@ mod tests {
         desk.now = at(60);
         assert_eq!(desk.post(release()).unwrap(), ["2110 > 2100 30 posted"]);
         assert_eq!(desk.post(release()).unwrap(), [""; 0]);
+    }
+
+    #[test]
+    fn a_forfeited_reserve_lessens_the_cost_at_any_time_and_is_not_released() {
+        let mut desk = earned(100);
+        let (reserve_id, provider_id, currency) = (uuid(3, 1), provider(1), usd());
+        let reserve = EarningReserve { reserve_id, provider_id, amount: Nanos(30), currency, release_at: at(60) };
+        let forfeit = |n| {
+            let (model, node_id) = (Some("spark-1".to_owned()), Some(crate::recipe::tests::node(1)));
+            let leaf =
+                Leaf { provider_id: Some(provider(n)), model, node_id, ..Leaf::new(Bucket::Productive, "inference") };
+            EarningForfeit { reserve_id, provider_id, currency, leaf }
+        };
+        let nobodys = || EarningForfeit { leaf: Leaf { model: None, ..forfeit(1).leaf }, ..forfeit(1) };
+        assert!(matches!(desk.post(forfeit(1)), Err(Error::NothingLeft { .. })));
+        desk.post(reserve).unwrap();
+        for bad in [forfeit(2), nobodys()] {
+            assert!(matches!(desk.post(bad), Err(Error::BadEvent { .. })));
+        }
+        assert_eq!(desk.post(forfeit(1)).unwrap(), ["2110 > 5000 30 posted"]);
+        assert_eq!(desk.last_leaves(1), ["PRODUCTIVE inference"]);
+        assert_eq!(desk.post(forfeit(1)).unwrap(), [""; 0]);
+        desk.now = at(60);
+        let release = EarningRelease { reserve_id, provider_id, currency };
+        assert!(matches!(desk.post(release), Err(Error::NothingLeft { .. })));
     }
 
     #[test]

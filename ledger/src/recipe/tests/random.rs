@@ -22,7 +22,9 @@ use crate::recipe::licence::{LicenceInvoice, LicenceRecognition};
 use crate::recipe::pack::{PackBuy, PackDraw, PackExpiry};
 use crate::recipe::payout::{ProcessorPayout, ProcessorPayoutArrival};
 use crate::recipe::postpaid::{Invoice, InvoicePayment, PostpaidUsage, Recovery, WriteOff};
-use crate::recipe::provider::{Clawback, EarningRelease, EarningReserve, PaidFrom, ProviderPayout, ProviderPayoutPaid};
+use crate::recipe::provider::{
+    Clawback, EarningForfeit, EarningRelease, EarningReserve, PaidFrom, ProviderPayout, ProviderPayoutPaid,
+};
 use crate::recipe::purchase::{PaidBy, Purchase};
 use crate::recipe::refund::{CreditNote, CreditRefund, NoteSettled, RefundPaid};
 use crate::recipe::rental::{RentalBuy, RentalEnd, RentalHold, RentalMeter, RentalRecognition, RentalUse, Rented};
@@ -87,6 +89,8 @@ fn request(step: &Step, now: DateTime<Utc>) -> Request {
     let leaf = Leaf {
         tenant_id: Some(tenant_id),
         provider_id: Some(provider_id),
+        node_id: Some(node(1)),
+        model: Some("spark-1".into()),
         ..Leaf::new(Bucket::Productive, "inference")
     };
     let paid_by = || match small % 3 {
@@ -184,6 +188,7 @@ fn request(step: &Step, now: DateTime<Utc>) -> Request {
             EarningReserve { reserve_id: uuid(31, event), provider_id, amount: few, currency, release_at: at(60) }
                 .into()
         }
+        39 if small % 2 == 0 => EarningForfeit { reserve_id: uuid(31, event), provider_id, currency, leaf }.into(),
         39 => EarningRelease { reserve_id: uuid(31, event), provider_id, currency }.into(),
         40 if choice => {
             ProviderPayout { payout_id: uuid(32, event), provider_id, currency, withheld_ppm: 240_000 }.into()

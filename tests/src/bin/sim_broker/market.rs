@@ -291,6 +291,7 @@ impl<'a> Market<'a> {
             | ToNode::Drain
             | ToNode::Challenge { .. }
             | ToNode::Welcome { .. }
+            | ToNode::Replay { .. }
             | ToNode::Refused { .. } => {}
         }
     }
@@ -362,7 +363,7 @@ impl<'a> Market<'a> {
                 Output::Grant(lease) => self.agenda.set(now + RECORD_US, Thing::Recorded(lease.job_id, lease.epoch)),
                 Output::Event(job_id, event) => self.told(now, request_of(job_id), &event),
                 Output::End(lease) => self.oracle.lease(request_of(lease.job_id), &lease),
-                Output::Close(_) | Output::Present(_) => {}
+                Output::Close(_) | Output::Present(_) | Output::Audited(_) => {}
             }
         }
         let next = self.core.next_tick().map(|next| now.max(next.timestamp_micros() as u64));

@@ -103,7 +103,10 @@ impl ControlPlane {
         let peers = peer::serve(peer_listener, peer_key, replica.clone()).context("other replicas cannot be served")?;
         let ledger = replica.writer();
         worker::recover(&pool, &clock, &ledger).await?;
-        let (broker, broker_task) = Broker::start(pool.clone(), clock.clone(), broker::Settings::default());
+        let first_token_max = TimeDelta::milliseconds(config.first_token_ms_max.into());
+        // A job that names no deadline is as urgent as one that does.
+        let settings = broker::Settings { ageing: first_token_max, ..broker::Settings::default() };
+        let (broker, broker_task) = Broker::start(pool.clone(), clock.clone(), settings);
         let auth = Auth::try_new(pool.clone(), clock.clone(), &config.secret)?;
         let catalogue = Catalogue::new(pool.clone());
         let limiter = Limiter::new(redis, clock.clone(), config.limits, config.knocks_per_hour_max);
@@ -128,7 +131,7 @@ impl ControlPlane {
             limiter,
             catalogue: catalogue.clone(),
             salts: CacheSalts::new(config.secret.clone()),
-            first_token_max: TimeDelta::milliseconds(config.first_token_ms_max.into()),
+            first_token_max,
         });
         let supply = Supply::new(pool.clone(), clock.clone(), ids.clone(), broker.clone(), config.market.rules());
         let worker = Worker::start(pool.clone(), clock.clone(), identity.clone(), supply.clone(), replica.clone());

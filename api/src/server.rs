@@ -103,7 +103,13 @@ impl ControlPlane {
         let peers = peer::serve(peer_listener, peer_key, replica.clone()).context("other replicas cannot be served")?;
         let ledger = replica.writer();
         worker::recover(&pool, &clock, &ledger).await?;
-        let settings = broker::Settings { audits: config.market.audits(&config.secret), ..Default::default() };
+        let first_token_max = TimeDelta::milliseconds(config.first_token_ms_max.into());
+        let settings = broker::Settings {
+            // A job that names no deadline is as urgent as one that does.
+            ageing: first_token_max,
+            audits: config.market.audits(&config.secret),
+            ..broker::Settings::default()
+        };
         let (broker, broker_task) = Broker::start(pool.clone(), clock.clone(), settings);
         let auth = Auth::try_new(pool.clone(), clock.clone(), &config.secret)?;
         let catalogue = Catalogue::new(pool.clone());
@@ -129,7 +135,7 @@ impl ControlPlane {
             limiter,
             catalogue: catalogue.clone(),
             salts: CacheSalts::new(config.secret.clone()),
-            first_token_max: TimeDelta::milliseconds(config.first_token_ms_max.into()),
+            first_token_max,
         });
         let supply = Supply::new(pool.clone(), clock.clone(), ids.clone(), broker.clone(), config.market.rules());
         let worker = Worker::start(pool.clone(), clock.clone(), identity.clone(), supply.clone(), replica.clone());

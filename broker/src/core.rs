@@ -45,7 +45,7 @@ use crate::job::{Class, EndReason, FailureCode, Job, JobEvent, Outcome};
 use crate::lease::{EndedLease, GrantedLease, LeaseOutcome};
 use crate::node::{NodeSession, NodeSnapshot};
 use crate::presence::{self, Presence};
-use crate::queue::{Queue, Ticket, Work};
+use crate::queue::{Queue, Ticket};
 use crate::standing::Standing;
 use crate::trust::audit::Audit;
 use crate::{Refused, Settings};
@@ -316,7 +316,9 @@ impl Core {
     ///
     /// *Errors*: late, when no cell could begin it in time after all that waits, or another's chance would be lost to a longer job.
     fn weigh(&mut self, now: DateTime<Utc>, job: &Job, ticket: &mut Ticket) -> Result<(), Refused> {
-        let Some(wanted_at) = job.deadline.filter(|_| job.class == Class::Interactive) else { return Ok(()) };
+        if job.deadline.is_none() || job.class != Class::Interactive {
+            return Ok(());
+        }
         let (now_ms, record_ms) = (instant_ms(now), self.record_ms());
         let cells = self.fleet.candidates(&job.model, self.decisions);
         let fitting = cells.filter(|(_, cell)| {
@@ -335,8 +337,7 @@ impl Core {
         if let Some(queue) = self.queues.get_mut(&job.model) {
             queue.drains_at(speed / shown);
         }
-        let tokens = job.prompt.len().saturating_sub(cached).max(1) as f64;
-        ticket.work = Some(Work { tokens, wanted_at });
+        ticket.work_tokens = Some(job.prompt.len().saturating_sub(cached).max(1) as f64);
         let late_by = self.queues.get(&job.model).and_then(|queue| queue.late_by(ticket, now, &lanes));
         late_by.map_or(Ok(()), |late_ms| {
             let retry_after = Duration::from_secs((late_ms / 1_000.0).ceil().clamp(1.0, 3_600.0) as u64);

@@ -41,10 +41,10 @@ pub(crate) struct Need<'a> {
     pub trials: TrialShare,
     /// The prompt's blocks by name.
     pub blocks: &'a [BlockName],
-    /// Until it is its turn by the queue's order; less than nothing when that has passed. *Units*: ms.
+    /// Until its first token is wanted; less than nothing when that has passed. *Units*: ms.
     pub left_ms: f64,
-    /// Until its deadline, if it has one, which it may miss for good. *Units*: ms.
-    pub late_ms: Option<f64>,
+    /// It has a deadline, which it may miss for good.
+    pub is_due: bool,
     /// The longest step that it wants.
     pub step_max: Option<TimeDelta>,
     /// Nodes that failed this job: asked again only when no other could serve it.
@@ -86,27 +86,25 @@ pub(crate) fn choose(cells: &[Candidate<'_>], need: &Need<'_>) -> Choice {
     let fitting = eligible(cells, need);
     let spares_failed = fitting.clone().any(|it| !need.avoid.contains(&it.node_id));
     let (mut best, mut busy_cached, mut in_time_later) = (None::<Score>, 0.0_f64, false);
-    let may_be_in_time =
-        |score: &Score| score.keeps_pace && need.late_ms.is_none_or(|late_ms| score.middle_ms <= late_ms);
     for candidate in fitting.filter(|it| !(spares_failed && need.avoid.contains(&it.node_id))) {
         let score = Score::of(candidate, need);
         if candidate.is_ready(need.class) {
             best = Some(best.map_or(score, |best| if score.order(&best) == Ordering::Less { score } else { best }));
         } else {
-            in_time_later |= may_be_in_time(&score);
+            in_time_later |= score.middle_ms <= need.left_ms && score.keeps_pace;
             if score.keeps_pace && score.first_token_ms <= WAIT_SHARE * need.left_ms {
                 busy_cached = busy_cached.max(score.cached);
             }
         }
     }
     match best {
-        Some(best) if best.in_time || need.late_ms.is_none() => {
+        Some(best) if best.in_time || !need.is_due => {
             let saved = busy_cached - best.cached;
             if saved > SAVED_MIN * need.prompt_tokens as f64 { Choice::Wait } else { Choice::Take(best.node_id) }
         }
         // It may be in time after all, with some luck.
-        Some(best) if may_be_in_time(&best) => Choice::Take(best.node_id),
-        _ if in_time_later || need.late_ms.is_none() => Choice::Wait,
+        Some(best) if best.keeps_pace && best.middle_ms <= need.left_ms => Choice::Take(best.node_id),
+        _ if in_time_later || !need.is_due => Choice::Wait,
         _ => Choice::Late,
     }
 }
@@ -219,7 +217,7 @@ mod tests {
             trials: TrialShare::default(),
             blocks: &[1, 2, 3],
             left_ms: 1_000.0,
-            late_ms: Some(1_000.0),
+            is_due: true,
             step_max: None,
             avoid: &[],
         }
@@ -249,7 +247,7 @@ mod tests {
     #[test]
     fn a_job_without_a_deadline_goes_to_the_quickest_when_none_is_in_time() {
         let cells = [(1, cell(1, 1_900)), (2, cell(9, 1_700))];
-        assert_eq!(check(&cells, &Need { late_ms: None, ..need() }), take(2));
+        assert_eq!(check(&cells, &Need { is_due: false, ..need() }), take(2));
         assert_eq!(check(&cells, &need()), Choice::Late, "one that has a deadline has missed it");
     }
 
@@ -285,7 +283,7 @@ mod tests {
     fn a_short_context_is_no_candidate() {
         let mut short = cell(5, 100);
         short.context_tokens = 199;
-        assert_eq!(check(&[(1, short)], &Need { late_ms: None, ..need() }), Choice::Wait);
+        assert_eq!(check(&[(1, short)], &Need { is_due: false, ..need() }), Choice::Wait);
     }
 
     /// A cell that computes another prompt, of a hundred tokens.
@@ -302,7 +300,7 @@ mod tests {
         holder.held.tell(&[1, 2, 3], &[], 0.0);
         let cells = [(1, cell(5, 200)), (2, holder)];
         assert_eq!(check(&cells, &need()), Choice::Wait);
-        assert_eq!(check(&cells, &Need { left_ms: 330.0, late_ms: Some(330.0), ..need() }), take(1));
+        assert_eq!(check(&cells, &Need { left_ms: 330.0, ..need() }), take(1));
         assert_eq!(check(&cells, &Need { blocks: &[9, 8, 7], ..need() }), take(1));
     }
 

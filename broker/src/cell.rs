@@ -84,7 +84,10 @@ pub(crate) struct Turn {
 }
 
 impl Cell {
-    pub fn new(served: &ServedModel, prices: AskPrices, backlog: u32, measured: Measured) -> Self {
+    pub fn new(served: &ServedModel, prices: AskPrices, backlog: u32, mut measured: Measured) -> Self {
+        if let Some(speed) = &served.speed {
+            measured.curve.begin(speed);
+        }
         Self {
             context_tokens: served.context_tokens,
             slots: served.slots,

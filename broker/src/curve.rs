@@ -7,6 +7,8 @@
 //!
 //! *Source*: recursive least squares with forgetting; the quantile by the sign of the error (Robbins and Monro).
 
+use primitives::node_protocol::{STEP_TIMES_MAX, Speed, StepTime};
+
 use crate::cell::{Average, Quantile};
 
 /// What a node that said nothing is taken for. *Units*: ms for a thousand prompt tokens.
@@ -42,6 +44,8 @@ pub(crate) struct Curve {
     /// How far the middle was off, as a share.
     error: Average,
     samples: u32,
+    /// It began with what its node had measured, which says more than a heartbeat does.
+    measured: bool,
 }
 
 impl Default for Curve {
@@ -55,6 +59,7 @@ impl Default for Curve {
             coverage: Average::new(0.02),
             error: Average::new(0.02),
             samples: 0,
+            measured: false,
         }
     }
 }
@@ -65,9 +70,22 @@ fn prompt_line(ms_per_thousand: f64, doubt: f64) -> Line<3> {
 }
 
 impl Curve {
+    /// The node brings what it measured; it counts until it has done something.
+    pub fn begin(&mut self, speed: &Speed) {
+        if self.samples > 0 {
+            return;
+        }
+        self.hear(speed.prompt_token_us);
+        self.measured = speed.prompt_token_us > 0;
+        self.step = None;
+        for StepTime { sequences, step_us } in speed.steps.iter().take(STEP_TIMES_MAX) {
+            self.learn_step(f64::from(*sequences), f64::from(*step_us) / 1_000.0);
+        }
+    }
+
     /// The node says how fast it is; its word counts until it has done something. *Units*: µs a prompt token.
     pub fn hear(&mut self, prompt_token_us: u32) {
-        if self.samples == 0 && prompt_token_us > 0 {
+        if self.samples == 0 && !self.measured && prompt_token_us > 0 {
             self.prompt = prompt_line(f64::from(prompt_token_us), WORD_DOUBT);
         }
     }
@@ -200,6 +218,22 @@ mod tests {
             curve.hear(1);
             assert!(curve.prompt_ms(1_000.0, 0.0) > 50.0, "a word after the fact counts nothing");
         }
+    }
+
+    #[test]
+    fn a_cell_begins_as_its_node_measured_it_and_not_as_a_heartbeat_says() {
+        let mut curve = Curve::default();
+        let steps = [(1, 21_000), (8, 28_000), (32, 52_000)];
+        let steps = steps.map(|(sequences, step_us)| StepTime { sequences, step_us }).to_vec();
+        curve.begin(&Speed { prompt_token_us: 100, steps });
+        curve.hear(9_000);
+        assert!((90.0..120.0).contains(&curve.prompt_ms(1_000.0, 0.0)), "{}", curve.prompt_ms(1_000.0, 0.0));
+        let step = curve.step_ms(16.0).unwrap();
+        assert!((30.0..45.0).contains(&step), "{step}");
+        curve.learn_prompt(1_000.0, 0.0, 200.0);
+        let learnt = curve.prompt_ms(1_000.0, 0.0);
+        curve.begin(&Speed { prompt_token_us: 5_000, steps: vec![] });
+        assert_eq!(curve.prompt_ms(1_000.0, 0.0), learnt, "what it did counts more than what it says");
     }
 
     #[test]

@@ -163,6 +163,31 @@ async fn a_nodes_certificate_is_good_for_its_provider_alone_and_an_operators_for
 }
 
 #[sqlx::test(migrations = "../migrations")]
+async fn a_first_look_is_noted_and_neither_grades_a_cell_nor_takes_its_grade(pool: PgPool) {
+    let (ids, mut conn) = (ids(), pool.acquire().await.unwrap());
+    let [(provider, node_id), _] = market(&mut conn, &ids).await;
+    let (key, now) = (cell_key("8", "llama.cpp 1"), start() + TimeDelta::hours(1));
+    let sponsor = Sponsor::Node { node_id, provider_id: provider };
+    let first_look = |issued_at| {
+        let mut certificate = certificate(1, 2_990, issued_at);
+        certificate.body.agreement.positions = 3_000;
+        let signature = self::key(1).sign(&certificate.body.signed_bytes());
+        Certificate { signature: hex::encode(signature.to_bytes()), ..certificate }
+    };
+    for _ in 0..2 {
+        let cells = capability::certify(&mut conn, &ids, &first_look(now), sponsor, now).await.unwrap();
+        assert_eq!((cells[0].state, cells[0].grade, cells[0].changed_at), (CellState::Built, None, now));
+        assert!(cells[0].reason.contains("first look"), "{}", cells[0].reason);
+    }
+    // A full one counts, though it was measured before, and stays when the node looks again.
+    capability::certify(&mut conn, &ids, &certificate(1, 99_500, start()), sponsor, now).await.unwrap();
+    let later = now + TimeDelta::hours(1);
+    capability::certify(&mut conn, &ids, &first_look(later), sponsor, later).await.unwrap();
+    let cell = capability::resolve(&mut conn, &ids, provider, &key, later).await.unwrap();
+    assert_eq!(cell.served(later), Some(Grade::Near));
+}
+
+#[sqlx::test(migrations = "../migrations")]
 async fn a_node_goes_its_way_in_order_and_back_to_where_it_was(pool: PgPool) {
     let (ids, mut conn) = (ids(), pool.acquire().await.unwrap());
     let [(_, id), _] = market(&mut conn, &ids).await;

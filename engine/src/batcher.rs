@@ -79,6 +79,7 @@ impl Batcher<'_> {
             self.live.get_mut(&id).expect("the scheduler begins live sequences").sequence.begin(held);
             metrics::counter!("tokengrid_engine_tokens_cached_total").increment(held as u64);
         }
+        metrics::counter!("tokengrid_engine_preemptions_total").increment(step.preempted as u64);
         self.prepare(&mut step);
         self.tell();
         if !step.parts.is_empty() {

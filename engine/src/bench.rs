@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 use crate::{Engine, Event, Model, Refused, Usage};
 
 pub mod burst;
+pub mod quick;
 
 /// What is asked, over and over.
 #[derive(Clone, Copy, Debug)]

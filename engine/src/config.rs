@@ -117,6 +117,10 @@ pub struct RunArgs {
     /// Join first with this one-time token, if the state folder holds no identity
     #[arg(long, env = "TOKENGRID_NODE_JOIN_TOKEN", hide_env_values = true)]
     pub join_token: Option<String>,
+    /// Originals of models that are served in fewer bits, by their manifests' names: before the node comes it measures for a minute
+    /// how near each is to its original and how fast it is, and tells both
+    #[arg(long, env = "TOKENGRID_NODE_REFERENCE", value_delimiter = ',', num_args = 1..)]
+    pub reference: Vec<PathBuf>,
     /// Certificates of `tokengrid-node align` that say how near to their originals the models are
     #[arg(long, env = "TOKENGRID_NODE_CERTIFICATE", value_delimiter = ',')]
     pub certificate: Vec<PathBuf>,

@@ -11,6 +11,7 @@
 //! ```
 //!
 //! Beside it stands [`upstream`]: an engine that the provider already runs gives the same events for the same work.
+//! Models that do not fit the memory together stand on a [`shelf`].
 //! A model that embeds has an `embedder` in the place of all that: texts in, vectors out, nothing kept.
 //!
 //! Requests join and leave the running batch at every step. Prompts come in chunks beside decoding, and none is computed

@@ -22,6 +22,7 @@ use tokio::task::LocalSet;
 use tracing_subscriber::EnvFilter;
 
 mod config;
+mod first_look;
 mod models;
 mod run;
 mod supervisor;

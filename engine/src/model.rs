@@ -96,7 +96,7 @@ impl Model {
                 ends.extend(manifest.eos_token_ids);
                 (manifest.id, manifest.context_tokens)
             }
-            None => (path.file_stem().unwrap_or_default().to_string_lossy().into_owned(), weights.context_trained()),
+            None => (stem(&path), weights.context_trained()),
         };
         Ok(Self {
             id,
@@ -115,6 +115,16 @@ impl Model {
     /// When the manifest cannot be read.
     pub fn locate(path: &Path) -> Result<PathBuf, Error> {
         locate(path).map(|(path, _)| path)
+    }
+
+    /// The model's name in the catalogue and the digest of its weights' file, without loading it.
+    ///
+    /// # Errors
+    /// When a file is missing or broken.
+    pub fn identify(path: &Path) -> Result<(String, String), Error> {
+        let (path, manifest) = locate(path)?;
+        let id = manifest.map_or_else(|| stem(&path), |manifest| manifest.id);
+        Ok((id, sha256_of(&path)?))
     }
 
     /// How many tokens there are; ids run from 0.
@@ -224,6 +234,11 @@ fn locate(path: &Path) -> Result<(PathBuf, Option<Manifest>), Error> {
     let manifest = if beside.is_file() { Some(read_manifest(&beside)?) } else { None };
     let names_it = |manifest: &Manifest| path.file_name().is_some_and(|name| name == manifest.weights.file.as_str());
     Ok((path.into(), manifest.filter(names_it)))
+}
+
+/// What a model without a manifest is called.
+fn stem(path: &Path) -> String {
+    path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 fn read_manifest(path: &Path) -> Result<Manifest, Error> {

@@ -20,7 +20,7 @@ use tokio::sync::watch;
 
 use crate::config::RunArgs;
 use crate::supervisor::BROKEN;
-use crate::{models, threads};
+use crate::{first_look, models, threads};
 
 /// Serves until SIGTERM or SIGINT, then drains.
 pub async fn run(args: RunArgs, ids: &Ids) -> anyhow::Result<ExitCode> {
@@ -75,6 +75,8 @@ async fn serve(
     let Some(control_plane) = args.control_plane.clone().or(joined) else {
         bail!("which control plane? give --control-plane, or run `tokengrid-node join` first");
     };
+    let mut certificates = args.certificate.iter().map(|path| certificate(path)).collect::<anyhow::Result<Vec<_>>>()?;
+    certificates.extend(first_look::certificates(args, &certificates).await);
     let upstreams = upstreams(args, ids)?;
     let (paths, sized) = (args.model.clone(), args.engine.clone());
     // Whoever asks for the readiness meanwhile is answered.
@@ -91,12 +93,17 @@ async fn serve(
         engines.push(Arc::new(Serving::Upstream(upstream)));
     }
     let about = &args.about;
-    let descriptor = machine::describe(about.name.clone(), about.tier, threads(args.engine.threads), &engines);
+    let mut descriptor = machine::describe(about.name.clone(), about.tier, threads(args.engine.threads), &engines);
+    if !args.reference.is_empty() {
+        for (served, engine) in descriptor.models.iter_mut().zip(&engines) {
+            let engine = engine.clone();
+            served.speed = tokio::task::spawn_blocking(move || first_look::speed(&engine)).await?;
+        }
+    }
     // An empty variable of a compose file is no token.
     let join_token = args.join_token.clone().filter(|token| !token.is_empty());
     let watched = engines.clone();
     let readiness = readiness.clone();
-    let certificates = args.certificate.iter().map(|path| certificate(path)).collect::<anyhow::Result<Vec<_>>>()?;
     let node = Node { identity, control_plane, join_token, descriptor, certificates, engines, readiness };
     tokio::select! {
         ended = node.run(ids, draining) => Ok(ended?),

@@ -70,6 +70,8 @@ pub struct Step {
     pub acts: Vec<Act>,
     /// Sequences that took a slot, and how many of their tokens it already holds.
     pub begun: Vec<(SequenceId, usize)>,
+    /// Sequences that lost theirs.
+    pub preempted: usize,
     /// The batch, by rising slot.
     pub parts: Vec<Part>,
     /// When there will be work again, if there is none now but sequences are paced.
@@ -217,7 +219,7 @@ impl Scheduler {
 
     /// Decides the next step and takes it as done.
     pub fn plan(&mut self, now: Instant) -> Step {
-        let begun = self.fill_slots();
+        let (begun, preempted) = self.fill_slots();
         self.close_holes();
         let acts = self.cache.take_acts();
         let mut parts = self.parts(now);
@@ -230,7 +232,7 @@ impl Scheduler {
         }
         let wake_at =
             parts.is_empty().then(|| self.running.iter().flatten().filter_map(|entry| entry.not_before).min());
-        Step { acts, begun, parts, wake_at: wake_at.flatten() }
+        Step { acts, begun, preempted, parts, wake_at: wake_at.flatten() }
     }
 
     /// One token of everyone who has but one to feed, then chunks of prompts while the budget lasts.
@@ -261,9 +263,9 @@ impl Scheduler {
         parts
     }
 
-    /// Gives slots to those that wait, in their order.
-    fn fill_slots(&mut self) -> Vec<(SequenceId, usize)> {
-        let mut begun = Vec::new();
+    /// Gives slots to those that wait, in their order; tells how many lost theirs.
+    fn fill_slots(&mut self) -> (Vec<(SequenceId, usize)>, usize) {
+        let (mut begun, mut preempted) = (Vec::new(), 0);
         let mut held_back = BTreeSet::new();
         while let Some(index) = self.next_waiting(&held_back) {
             let Waiting { entry, prefix } = &self.waiting[index];
@@ -278,6 +280,7 @@ impl Scheduler {
             }
             if let Some(slot) = victim {
                 self.preempt(slot);
+                preempted += 1;
             }
             let Waiting { entry, prefix } = self.waiting.swap_remove(index);
             let slot = found.hit.and_then(|hit| hit.slot()).filter(|slot| homes.contains(slot)).unwrap_or(first);
@@ -292,7 +295,7 @@ impl Scheduler {
                 self.running[slot] = Some(entry);
             }
         }
-        begun
+        (begun, preempted)
     }
 
     /// Who goes next of those that wait and are not held back.

@@ -1,12 +1,13 @@
 //! Models that share a node's memory and do not fit it together: loaded when work comes for them.
 //!
 //! Room is made by unloading models that rest, the one used longest ago first. A model rests while nobody has a [`Claim`] on it;
-//! one that has work is never unloaded, so that another may have to wait for it. Models are loaded one after the other, after what
-//! goes has gone: what is held never exceeds the bound.
+//! one that has work is never unloaded, so that another may have to wait for it; when it has waited long enough, those that hold
+//! memory are given no more work until it has its own. Models are loaded one after the other, after what goes has gone: what is
+//! held never exceeds the bound.
 
 use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use primitives::node_protocol::{BLOCK_NEWS_MAX, ModelLoad, Outlook, ServedModel};
 
@@ -14,6 +15,12 @@ use crate::announcement::Announcements;
 use crate::engine::{Engine, EngineConfig};
 use crate::error::{Error, Refused};
 use crate::model::Kind;
+
+/// A model waits so long for others to rest, and four times what its loading takes; then they make way.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A model that nobody asked for in this time is no longer waited for.
+const WANTED_FOR: Duration = Duration::from_secs(2);
 
 /// The memory of a node, and who has which part of it.
 #[derive(Debug)]
@@ -43,6 +50,8 @@ struct Place {
     need: u64,
     content: Content,
     claims: usize,
+    /// Since when it is asked for in vain, and when it was the last time.
+    wanted: Option<(Instant, Instant)>,
     /// By [`State::uses`].
     used_at: u64,
     /// What loading took the last time. *Units*: ms.
@@ -66,6 +75,11 @@ enum Content {
 }
 
 impl Place {
+    /// Since when it is wanted, if it is asked for in vain now.
+    fn wanted_since(&self, now: Instant) -> Instant {
+        self.wanted.filter(|(_, last)| now <= *last + WANTED_FOR).map_or(now, |(since, _)| since)
+    }
+
     fn rests(&self) -> bool {
         self.claims == 0 && matches!(self.content, Content::Reserved | Content::Here(_))
     }
@@ -112,7 +126,16 @@ impl Shelf {
         let mut state = self.lock();
         let (need, load_ms) = (card.need, card.load_ms);
         let (outlook, news) = (Outlook::default(), Announcements::default());
-        state.places.push(Place { need, content: Content::Away, claims: 0, used_at: 0, load_ms, outlook, news });
+        state.places.push(Place {
+            need,
+            content: Content::Away,
+            claims: 0,
+            wanted: None,
+            used_at: 0,
+            load_ms,
+            outlook,
+            news,
+        });
         Arc::new(Shelved { shelf: self.clone(), place: state.places.len() - 1, card, load })
     }
 
@@ -142,6 +165,16 @@ impl State {
         (free >= need).then_some(victims)
     }
 
+    /// Whether this place is to be given no more work, for another that has waited long enough for memory.
+    fn makes_way(&self, place: usize, now: Instant) -> bool {
+        let overdue = |other: &Place| {
+            let patience = PATIENCE + 4 * Duration::from_millis(other.load_ms.into());
+            other.wanted.is_some_and(|(since, last)| now >= since + patience && now <= last + WANTED_FOR)
+        };
+        let others = self.places.iter().enumerate().filter(|(other, _)| *other != place);
+        !matches!(self.places[place].content, Content::Away) && others.map(|(_, other)| other).any(overdue)
+    }
+
     fn unload(&mut self, victim: usize) {
         let place = &mut self.places[victim];
         self.left += place.need;
@@ -162,15 +195,22 @@ impl Shelved {
     /// Keeps its memory from now on; it is loaded when work is given to it.
     ///
     /// # Errors
-    /// A sentence, when models that have work take its memory.
+    /// A sentence, when models that have work take its memory, or it makes way for another.
     pub fn claim(self: &Arc<Self>) -> Result<Claim, String> {
-        let mut state = self.shelf.lock();
+        let (mut state, now) = (self.shelf.lock(), Instant::now());
+        if state.makes_way(self.place, now) {
+            return Err(format!("{} makes way for a model that has waited long enough", self.id()));
+        }
         if matches!(state.places[self.place].content, Content::Away) {
-            let victims = state.victims(self.place);
-            let victims = victims.ok_or_else(|| format!("models that have work take the memory of {}", self.id()))?;
+            let Some(victims) = state.victims(self.place) else {
+                let since = state.places[self.place].wanted_since(now);
+                state.places[self.place].wanted = Some((since, now));
+                return Err(format!("models that have work take the memory of {}", self.id()));
+            };
             victims.into_iter().for_each(|victim| state.unload(victim));
             state.left -= self.card.need;
             state.places[self.place].content = Content::Reserved;
+            state.places[self.place].wanted = None;
         }
         state.places[self.place].claims += 1;
         Ok(Claim(self.clone()))
@@ -248,13 +288,11 @@ impl Shelved {
         }
     }
 
-    /// What the listener does not know yet. A model that cannot be loaded now has no slots.
+    /// What the listener does not know yet.
     pub fn news(&self) -> ModelLoad {
         let mut state = self.shelf.lock();
-        let can_come =
-            !matches!(state.places[self.place].content, Content::Away) || state.victims(self.place).is_some();
         let place = &mut state.places[self.place];
-        let mut news = match &place.content {
+        match &place.content {
             Content::Here(engine) => engine.news(),
             content => {
                 let spent = if let Content::Loading(since) = content { since.elapsed().as_millis() } else { 0 };
@@ -263,9 +301,7 @@ impl Shelved {
                 let (blocks_added, blocks_removed) = place.news.next(BLOCK_NEWS_MAX);
                 ModelLoad { model: self.id().to_owned(), outlook, blocks_added, blocks_removed, slots: None }
             }
-        };
-        news.slots = Some(if can_come { self.card.served.slots } else { 0 });
-        news
+        }
     }
 
     fn id(&self) -> &str {
@@ -310,8 +346,9 @@ mod tests {
             need,
             content: if used_at > 0 { Content::Reserved } else { Content::Away },
             claims,
+            wanted: None,
             used_at,
-            load_ms: 0,
+            load_ms: 1_000,
             outlook: Outlook::default(),
             news: Announcements::default(),
         };
@@ -330,5 +367,20 @@ mod tests {
     fn what_has_work_keeps_its_memory() {
         assert_eq!(state(0, &[(4, 0, 0), (2, 3, 1), (2, 5, 0)]).victims(0), None);
         assert_eq!(state(2, &[(4, 0, 0), (2, 3, 1), (2, 5, 0)]).victims(0), Some(vec![2]));
+    }
+    #[test]
+    fn a_model_that_has_waited_long_enough_is_made_way_for_while_somebody_wants_it() {
+        let mut state = state(0, &[(4, 0, 0), (4, 3, 1)]);
+        let (began, second) = (Instant::now(), Duration::from_secs(1));
+        let ask = |state: &mut State, after: u32| {
+            let now = began + second * after;
+            let since = state.places[0].wanted_since(now);
+            state.places[0].wanted = Some((since, now));
+            [state.makes_way(0, now), state.makes_way(1, now)]
+        };
+        (0..9).for_each(|after| assert_eq!(ask(&mut state, after), [false, false], "after {after} s"));
+        assert_eq!(ask(&mut state, 9), [false, true]);
+        assert!(!state.makes_way(1, began + second * 12), "nobody asks any more");
+        assert_eq!(ask(&mut state, 12), [false, false], "and who asks again begins to wait");
     }
 }

@@ -284,7 +284,31 @@ pub struct ServedModel {
     /// A job takes the slot of one of a lower priority, which goes on later.
     #[serde(default)]
     pub preempts: bool,
+    /// How fast it is, where the node measured that before it came.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub speed: Option<Speed>,
 }
+
+/// How fast a cell is, measured in a moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Speed {
+    /// For each token of a prompt that is read alone.
+    pub prompt_token_us: u32,
+    /// What a step takes, by the sequences in it; at most [`STEP_TIMES_MAX`] count.
+    pub steps: Vec<StepTime>,
+}
+
+/// What a step takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepTime {
+    /// How many sequences get a token in it.
+    pub sequences: u32,
+    /// From the one before to it.
+    pub step_us: u32,
+}
+
+/// The most points of a [`Speed`] that are looked at.
+pub const STEP_TIMES_MAX: usize = 16;
 
 /// What a node is doing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

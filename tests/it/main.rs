@@ -28,6 +28,8 @@ mod economics;
 #[cfg(test)]
 mod embeddings;
 #[cfg(test)]
+mod first_look;
+#[cfg(test)]
 mod forms;
 #[cfg(test)]
 mod graphql;

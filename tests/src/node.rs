@@ -16,6 +16,7 @@ pub struct NodeSettings {
     turn_ms_max: Option<u32>,
     besides: Vec<PathBuf>,
     memory_mib: Option<u64>,
+    reference: Option<PathBuf>,
 }
 
 impl NodeSettings {
@@ -52,6 +53,12 @@ impl NodeSettings {
     /// Serves the model of this folder as well.
     pub fn besides(mut self, folder: PathBuf) -> Self {
         self.besides.push(folder);
+        self
+    }
+
+    /// Looks before it comes how near the model is to the original of this folder.
+    pub fn reference(mut self, folder: PathBuf) -> Self {
+        self.reference = Some(folder);
         self
     }
 
@@ -109,6 +116,9 @@ impl Node {
         }
         for folder in &settings.besides {
             option("model", folder.display().to_string());
+        }
+        if let Some(folder) = &settings.reference {
+            option("reference", folder.display().to_string());
         }
         if let Some(mib) = settings.memory_mib {
             option("memory-mib", mib.to_string());

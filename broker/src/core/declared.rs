@@ -16,11 +16,13 @@ impl Core {
         if job.class != Class::Interactive {
             return Ok(());
         }
-        let cells = self.fleet.candidates(&job.model, self.decisions).map(|(_, cell)| cell);
-        let fits = |cell: &&Cell| u64::from(cell.context_tokens) >= job.tokens_needed() && cell.grade >= job.grade;
-        let cells: Vec<&Cell> = cells.filter(fits).collect();
-        if !cells.iter().all(|cell| cell.declares()) {
-            return Ok(());
+        let fits = |cell: &Cell| u64::from(cell.context_tokens) >= job.tokens_needed() && cell.grade >= job.grade;
+        let mut cells: Vec<&Cell> = Vec::new();
+        for (_, cell) in self.fleet.candidates(&job.model, self.decisions).filter(|(_, cell)| fits(cell)) {
+            if !cell.declares() {
+                return Ok(());
+            }
+            cells.push(cell);
         }
         let Some(queued) = self.queued_for_each(&job.model, cells.len()) else { return Ok(()) };
         let record_ms = self.record_ms();

@@ -35,10 +35,16 @@ pub async fn run(
     let mut sent: Vec<u32> = Vec::new();
     let mut frames = 0;
     let mut first_token_ms = None;
+    let mut first_token = || {
+        first_token_ms.get_or_insert_with(|| {
+            metrics::histogram!("tokengrid_node_first_token_seconds").record(committed_at.elapsed());
+            elapsed_ms(committed_at)
+        });
+    };
     let end = loop {
         match request.next().await {
             Some(Event::Tokens(frame)) => {
-                first_token_ms.get_or_insert_with(|| elapsed_ms(committed_at));
+                first_token();
                 sent.extend(&frame.ids);
                 let Frame { seq, ids, text, logprobs, slack: _ } = frame;
                 let frame = FromNode::Tokens(TokenFrame { job_id, epoch, seq, ids, text, logprobs });
@@ -47,7 +53,7 @@ pub async fn run(
                 outgoing.send(frame).await.ok()?;
             }
             Some(Event::Vector(vector)) => {
-                first_token_ms.get_or_insert_with(|| elapsed_ms(committed_at));
+                first_token();
                 let frame = FromNode::Embedding(EmbeddingFrame { job_id, epoch, seq: frames, vector });
                 frames += 1;
                 outgoing.send(frame).await.ok()?;
@@ -72,6 +78,8 @@ pub async fn run(
             None => break FromNode::Failed { job_id, epoch, message: "the engine has stopped".into() },
         }
     };
+    let outcome = if matches!(end, FromNode::Finished { .. }) { "finished" } else { "failed" };
+    metrics::counter!("tokengrid_node_jobs_total", "outcome" => outcome).increment(1);
     tracing::debug!(job.id = %job_id, job.epoch = epoch, output_tokens = sent.len(), "a job ended");
     Some(end)
 }

@@ -235,6 +235,7 @@ pub fn served(model: &Model, config: EngineConfig) -> ServedModel {
         features: llama::features_with(config.kv),
         turn_ms_max: config.turn_ms_max,
         preempts: waiting_max(model.kind, config) > 0,
+        speed: None,
     }
 }
 

@@ -192,6 +192,7 @@ impl Session<'_> {
                 self.say(FromNode::Accept { job_id, epoch }).await
             }
             Err(Declined { reason, retry_after_ms }) => {
+                metrics::counter!("tokengrid_node_offers_declined_total").increment(1);
                 self.say(FromNode::Decline { job_id, epoch, reason, retry_after_ms }).await
             }
         }

@@ -628,6 +628,8 @@ async fn the_program_joins_serves_shows_metrics_and_leaves_on_sigterm() {
     while !matches!(visit.hear().await, Some(FromNode::Finished { .. })) {}
     let page = page(metrics_port, "/metrics").await;
     assert!(page.starts_with("HTTP/1.1 200 OK") && page.contains("tokengrid_engine_tokens_drawn_total"), "{page}");
+    assert!(page.contains("tokengrid_node_first_token_seconds_count 1"), "{page}");
+    assert!(page.contains("tokengrid_node_jobs_total{outcome=\"finished\"} 1"), "{page}");
     assert!(page.contains("process_resident_memory_bytes") && page.contains("tokengrid_node_restarts 0"), "{page}");
     assert!(self::page(metrics_port, "/readyz").await.ends_with("ready\n"));
     // SAFETY: a signal to our own child.

@@ -74,9 +74,7 @@ fn a_model_that_has_work_is_not_unloaded_and_one_without_room_says_so() {
     assert!(running.blocking_next().is_some());
     let accepted = two.claim().unwrap();
     assert!(three.claim().is_err(), "an accepted job keeps its model's place before it is loaded");
-    assert_eq!((three.news().slots, two.news().slots), (Some(0), Some(2)));
     drop(accepted);
-    assert_eq!(three.news().slots, Some(2));
     finish(submit(&three.claim().unwrap(), asking()));
     assert_eq!([&one, &two, &three].map(|shelved| is_here(shelved)), [true, false, true]);
     assert_eq!(finish(running).usage.output_tokens, 200);

@@ -29,10 +29,9 @@ const HANGS_UP_EVERY: usize = 12;
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Far more often than in life.
-const FAULTS: Faults =
-    Faults { cut: 0.0005, lose: 0.0005, late: 0.002, double: 0.02, garble: 0.0005, lie: 0.0, boasts: false };
+const FAULTS: Faults = Faults { cut: 0.0005, lose: 0.0005, late: 0.002, double: 0.02, garble: 0.0005, lie: 0.0 };
 /// A node that lies besides.
-const LYING: Faults = Faults { lie: 0.01, boasts: true, ..FAULTS };
+const LYING: Faults = Faults { lie: 0.01, ..FAULTS };
 
 #[tokio::test]
 async fn no_token_is_lost_doubled_or_billed_wrongly_over_a_bad_network_between_nodes_that_die() {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
-use primitives::node_protocol::{FromNode, ToNode};
+use primitives::node_protocol::ToNode;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha20Rng;
 use tokio::net::{TcpListener, TcpStream};
@@ -35,8 +35,6 @@ pub struct Faults {
     pub garble: f64,
     /// What the node says becomes a lie.
     pub lie: f64,
-    /// The node claims four times its slots when it comes.
-    pub boasts: bool,
 }
 
 /// A way to the control plane that is bad in a way of its own.
@@ -120,26 +118,15 @@ impl Link {
         let Ok(mut node) = accept_async(node).await else { return };
         let Ok((mut control, _)) = connect_async(format!("ws://{control_plane}/nodes")).await else { return };
         // Either end of either connection ends both, when they are dropped.
-        if self.greet(&mut node, &mut control).await.is_ok() {
+        if Self::greet(&mut node, &mut control).await.is_ok() {
             let _ = self.pass(&mut node, &mut control).await;
         }
     }
 
-    /// Carries the greeting as it is, but for what the node boasts of.
-    async fn greet(
-        &mut self,
-        node: &mut Socket<TcpStream>,
-        control: &mut Socket<MaybeTlsStream<TcpStream>>,
-    ) -> Result<(), Cut> {
+    /// Carries the greeting as it is: the node's proof covers what it says of itself.
+    async fn greet(node: &mut Socket<TcpStream>, control: &mut Socket<MaybeTlsStream<TcpStream>>) -> Result<(), Cut> {
         loop {
-            let mut said = text(node.next().await)?;
-            if self.faults.boasts
-                && let Ok(FromNode::Hello(mut hello)) = serde_json::from_str(&said)
-            {
-                hello.descriptor.models.iter_mut().for_each(|served| served.slots *= 4);
-                hello.descriptor.chip = "a far better one".to_owned();
-                said = serde_json::to_string(&FromNode::Hello(hello)).expect("protocol messages are plain data");
-            }
+            let said = text(node.next().await)?;
             control.send(Message::text(said)).await?;
             let answer = text(control.next().await)?;
             let is_in = matches!(serde_json::from_str(&answer), Ok(ToNode::Welcome { .. }));
